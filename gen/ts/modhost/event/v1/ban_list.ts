@@ -4,7 +4,7 @@
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 
-/** BanListShared tells that the node sent its ban list to a peer. */
+/** BanListShared tells that the node sent its ban list to a peer that asked for it or trades lists with it. */
 export interface BanListShared {
   /**
    * REQUIRED. Address of the peer as the node writes it, with port, for example `203.0.113.5:8333` or

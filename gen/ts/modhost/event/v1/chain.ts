@@ -19,7 +19,7 @@ export interface NewBlock {
    * nonce.
    */
   header: Uint8Array;
-  /** REQUIRED. Number of transactions, coinbase included; at least 1. 0 = not known. */
+  /** OPTIONAL. Number of transactions, coinbase included; at least 1. 0 = not known. */
   txCount: number;
   /** OPTIONAL. Serialized size in bytes, witness included; at most 4,000,000. 0 = not known. */
   size: number;

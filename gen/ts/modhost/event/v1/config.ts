@@ -10,8 +10,8 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
  */
 export interface ConfigLoaded {
   /**
-   * REQUIRED. Names of the sections that differ from before, without `modules` sections of others; at the start of
-   * the host all sections. At most 256.
+   * REQUIRED. Names of the top-level sections that differ from before, for example `limits`; at the start of the
+   * host all of them. At most 256.
    */
   changedSections: string[];
   /** OPTIONAL. The configuration as one JSON object, secrets and other modules' tables left out. Empty = not told. */

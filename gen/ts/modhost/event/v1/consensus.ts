@@ -15,7 +15,10 @@ export interface BlockValidationStarted {
   height: number;
 }
 
-/** BlockValidationCompleted tells how the validation of a block ended and how long it took. */
+/**
+ * BlockValidationCompleted tells how the validation of a block ended and how long it took. A valid block on a losing
+ * branch never becomes a NewBlock.
+ */
 export interface BlockValidationCompleted {
   /** REQUIRED. Hash of the block, 32 bytes, internal byte order. */
   blockHash: Uint8Array;
@@ -108,7 +111,10 @@ export interface SoftForkLockedIn {
   height: number;
 }
 
-/** ConsensusRuleViolation tells that the node refused a block or transaction because it broke a rule of consensus. */
+/**
+ * ConsensusRuleViolation tells that the node refused a block or transaction because it broke a rule of consensus.
+ * Peers send such things at will; one alone is no cause for alarm, a block with much work is.
+ */
 export interface ConsensusRuleViolation {
   /** REQUIRED. The rule as the node names it, for example `bad-txnmrklroot`; open list. */
   ruleName: string;

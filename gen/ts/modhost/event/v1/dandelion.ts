@@ -11,7 +11,7 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 export interface DandelionStemStarted {
   /** REQUIRED. Transaction id (txid, without witness), 32 bytes, internal byte order. */
   txid: Uint8Array;
-  /** REQUIRED. Address of the peer that it came from. Empty = it was made here. */
+  /** OPTIONAL. Address of the peer that it came from. Empty = it was made here. */
   currentPeer: string;
   /** REQUIRED. Address of the peer that it goes to. */
   nextPeer: string;

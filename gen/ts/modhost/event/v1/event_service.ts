@@ -107,8 +107,9 @@ export interface SubscribeRequest {
    * overload delays chain events and never drops one. A block that joined and left the active chain while the module was
    * away or behind may be left out, connect and disconnect together.
    *
-   * The walk continues after the first hash that the node knows: where that is not the first of the locator, the blocks
-   * before it are unknown to the node, and the module undoes them itself, down to the block that the first event builds on.
+   * SubscribeResponse.walk_from tells which hash that is. Blocks that stand before it in the locator are unknown to the
+   * node, so no event undoes them: the module does that itself.
+   *
    * While the node is in its initial download, the walk sends headers in bulk, as BlockSyncProgress, whether subscribed or
    * not. Below the prune height of the node, NewBlock comes with `headers_only`.
    *
@@ -149,6 +150,12 @@ export interface SubscribeResponse {
    * response in which it is first true still belong to the walk up to the tip.
    */
   live: boolean;
+  /**
+   * OPTIONAL. Only in the first response to a subscription with a chain cursor: the hash of the locator at which the walk
+   * begins, 32 bytes, internal byte order. The module takes it as its position before it handles the first event. Empty in
+   * all other responses.
+   */
+  walkFrom: Uint8Array;
 }
 
 /** Gap tells of events that matched a subscription and were dropped. */
@@ -372,7 +379,7 @@ export const SubscribeRequest: MessageFns<SubscribeRequest> = {
 };
 
 function createBaseSubscribeResponse(): SubscribeResponse {
-  return { events: [], gaps: [], droppedTotal: 0n, live: false };
+  return { events: [], gaps: [], droppedTotal: 0n, live: false, walkFrom: new Uint8Array(0) };
 }
 
 export const SubscribeResponse: MessageFns<SubscribeResponse> = {
@@ -391,6 +398,9 @@ export const SubscribeResponse: MessageFns<SubscribeResponse> = {
     }
     if (message.live !== false) {
       writer.uint32(32).bool(message.live);
+    }
+    if (message.walkFrom.length !== 0) {
+      writer.uint32(42).bytes(message.walkFrom);
     }
     return writer;
   },
@@ -440,6 +450,14 @@ export const SubscribeResponse: MessageFns<SubscribeResponse> = {
             message.live = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.walkFrom = reader.bytes();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -462,6 +480,11 @@ export const SubscribeResponse: MessageFns<SubscribeResponse> = {
         ? BigInt(object.dropped_total)
         : 0n,
       live: isSet(object.live) ? globalThis.Boolean(object.live) : false,
+      walkFrom: isSet(object.walkFrom)
+        ? bytesFromBase64(object.walkFrom)
+        : isSet(object.walk_from)
+        ? bytesFromBase64(object.walk_from)
+        : new Uint8Array(0),
     };
   },
 
@@ -479,6 +502,9 @@ export const SubscribeResponse: MessageFns<SubscribeResponse> = {
     if (message.live !== false) {
       obj.live = message.live;
     }
+    if (message.walkFrom.length !== 0) {
+      obj.walkFrom = base64FromBytes(message.walkFrom);
+    }
     return obj;
   },
 
@@ -493,6 +519,7 @@ export const SubscribeResponse: MessageFns<SubscribeResponse> = {
       ? BigInt(object.droppedTotal)
       : 0n;
     message.live = object.live ?? false;
+    message.walkFrom = object.walkFrom ?? new Uint8Array(0);
     return message;
   },
 };

@@ -212,11 +212,14 @@ export interface ModuleCrashed {
    * of the module.
    */
   error: string;
-  /** OPTIONAL. Exit code of the process, 0 to 255. Without meaning when `signal` is set. */
+  /**
+   * OPTIONAL. Exit code of the process, 0 to 255; 0 is a crash as well when nobody asked the module to stop.
+   * Without meaning when `signal` is set, and for external modules, whose exit the host cannot see.
+   */
   exitCode: number;
   /**
-   * OPTIONAL. Signal that ended the process, for example `SIGSEGV`. Empty = it exited by itself with exit_code, or
-   * the host cannot know (external modules).
+   * OPTIONAL. Signal that ended the process, for example `SIGSEGV`. Empty = it exited with exit_code, or it is an
+   * external module.
    */
   signal: string;
 }

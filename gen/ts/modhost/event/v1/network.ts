@@ -442,7 +442,7 @@ export interface PeerConnected {
   transportType: TransportType;
   /** REQUIRED. Service bits that the peer announces; 0 = none. */
   services: bigint;
-  /** REQUIRED. Protocol version that the peer announces, for example 70016. 0 = not known. */
+  /** OPTIONAL. Protocol version that the peer announces, for example 70016. 0 = not known. */
   version: number;
   /** OPTIONAL. Public key of the peer on transports that have one. Empty = none. */
   peerNodeId: Uint8Array;

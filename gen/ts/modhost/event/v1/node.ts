@@ -103,8 +103,8 @@ export interface NodeShutdown {
 }
 
 /**
- * NodeShutdownCompleted is the last event of a host. Modules are stopped by then; it is for observers on the admin
- * socket and for programs that embed the host.
+ * NodeShutdownCompleted is the last event of a host. The modules are stopped by then, so none hears it: it is for the
+ * operator who watches on the admin socket and for programs that embed the host.
  */
 export interface NodeShutdownCompleted {
   /** REQUIRED. Time since NodeShutdown, in milliseconds. */

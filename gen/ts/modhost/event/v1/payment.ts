@@ -61,7 +61,10 @@ export interface PaymentRouteFound {
   routeCostMsats: bigint;
 }
 
-/** PaymentRouteFailed tells that the search for a route failed. PaymentFailed follows when the sender gives up. */
+/**
+ * PaymentRouteFailed tells that the search for a route failed. The sender may search again; PaymentFailed says that
+ * it has given up.
+ */
 export interface PaymentRouteFailed {
   /** REQUIRED. The payment as the publishing module names it; the same in all events of one payment. */
   paymentId: string;
