@@ -107,8 +107,8 @@ export interface SubscribeRequest {
    * overload delays chain events and never drops one. A block that joined and left the active chain while the module was
    * away or behind may be left out, connect and disconnect together.
    *
-   * SubscribeResponse.walk_from tells which hash that is. Blocks that stand before it in the locator are unknown to the
-   * node, so no event undoes them: the module does that itself.
+   * SubscribeResponse.walk_from tells which of the hashes the walk begins at. Blocks that stand before it in the locator are
+   * unknown to the node, so no event undoes them: the module does that itself, back to walk_from.
    *
    * While the node is in its initial download, the walk sends headers in bulk, as BlockSyncProgress, whether subscribed or
    * not. Below the prune height of the node, NewBlock comes with `headers_only`.
@@ -141,7 +141,7 @@ export interface SubscribeResponse {
   gaps: Gap[];
   /**
    * REQUIRED. Events dropped for this subscription since it began, both queues together: the sum of `count` over all gaps
-   * so far. 0 = none.
+   * so far, those of this response included. 0 = none.
    */
   droppedTotal: bigint;
   /**
