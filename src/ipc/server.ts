@@ -1,0 +1,136 @@
+import { createServer, type Socket } from 'node:net';
+import { Server, ServerCredentials, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import type { MethodFacts } from '../contract/methods.js';
+import type { ServiceDefinition } from '../contract/service.js';
+import type { Clock } from '../core/clock.js';
+import type { Logger } from '../core/logger.js';
+import type { Session } from '../session/session.js';
+import { adaptService } from './adapt.js';
+import { createGuard, type GuardDecision } from './guard.js';
+import { listenUnix, type Owner } from './socket.js';
+import { answerForeignStatuses, type StatusMapper } from './status.js';
+import { answerUnknownMethods } from './unknown-method.js';
+
+/** Largest message either way: what stock clients accept; a raw block of 4,000,000 bytes fits. */
+export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
+/** Streams per connection at a time. */
+export const MAX_CONCURRENT_STREAMS = 100;
+/** Connections per spawn: a second channel, a reconnect, a worker. */
+export const MAX_CONNECTIONS = 4;
+/** Time from accept to handshake while the session is not open. */
+export const HANDSHAKE_TIMEOUT_MS = 5_000;
+/** Memory of one HTTP/2 session in MB: eight messages of the largest size in both directions. */
+const MAX_SESSION_MEMORY_MB = 64;
+/** Length of the HTTP/2 client preface; a connection that never sent it is nobody's. */
+const PREFACE_BYTES = 24;
+
+/** A service of the contract and what answers it. */
+export interface Served {
+  definition: ServiceDefinition;
+  // biome-ignore lint/suspicious/noExplicitAny: ServiceImpl has checked the types where the service was made
+  impl: any;
+}
+
+/** One spawn's end of its socket. */
+export interface ModuleServer {
+  readonly socketPath: string;
+  connectionCount(): number;
+  /** Closes every connection, those of wrong tokens among them; the socket stays. */
+  dropConnections(): void;
+  /** Lets running calls end for `graceMs`, then closes everything and removes the socket. */
+  close(graceMs: number): Promise<void>;
+}
+
+/** What a module's server is made of. */
+export interface ModuleServerOptions {
+  socketPath: string;
+  owner?: Owner | undefined;
+  session: Session;
+  services: readonly Served[];
+  methods: ReadonlyMap<string, MethodFacts>;
+  statuses: StatusMapper;
+  clock: Clock;
+  log: Logger;
+  audit: (decision: GuardDecision) => void;
+  maxConnections?: number | undefined;
+  handshakeTimeoutMs?: number | undefined;
+}
+
+/**
+ * Opens the socket of one spawn. The host accepts connections itself and hands them to grpc-js, which cannot tell them
+ * apart: so a silent connection has a deadline, their number a bound, and the socket is the module's identity.
+ */
+export async function createModuleServer(options: ModuleServerOptions): Promise<ModuleServer> {
+  const { session, log } = options;
+  const grpc = new Server({
+    'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+    'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
+    'grpc.max_concurrent_streams': MAX_CONCURRENT_STREAMS,
+    'grpc-node.max_session_memory': MAX_SESSION_MEMORY_MB,
+    'grpc.enable_channelz': 0,
+    interceptors: [answerForeignStatuses(options.statuses)],
+  } as ConstructorParameters<typeof Server>[0]);
+  answerUnknownMethods(grpc, options.statuses);
+  const guard = createGuard(session, options.clock, options.audit);
+  for (const { definition, impl } of options.services) {
+    const lane = { guard, statuses: options.statuses, methods: options.methods, log };
+    const adapted = adaptService(definition, impl, lane);
+    grpc.addService(adapted.definition, adapted.handlers as unknown as UntypedServiceImplementation);
+  }
+  const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
+  const connections = new Set<Socket>();
+  const timeoutMs = options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS;
+
+  const listener = createServer((socket) => {
+    connections.add(socket);
+    const deadline = setTimeout(() => {
+      if (session.state() !== 'waiting' && socket.bytesRead >= PREFACE_BYTES) return;
+      log.warn(
+        { timeoutMs, bytesRead: socket.bytesRead },
+        'closed a connection without handshake; a client whose calls never arrive must set the authority localhost',
+      );
+      socket.destroy();
+    }, timeoutMs);
+    socket.on('error', () => {});
+    socket.once('close', () => {
+      clearTimeout(deadline);
+      connections.delete(socket);
+    });
+    injector.injectConnection(socket);
+  });
+  listener.maxConnections = options.maxConnections ?? MAX_CONNECTIONS;
+  listener.on('drop', () => log.warn({ reason: 'TOO_MANY_CONNECTIONS' }, 'closed a connection over the limit'));
+  await listenUnix(listener, options.socketPath, options.owner);
+  // an accept that fails for want of descriptors must not end the host
+  listener.on('error', (err) => log.error({ err }, 'the module socket failed to accept'));
+
+  const dropConnections = (): void => {
+    for (const socket of connections) socket.destroy();
+  };
+  let closing: Promise<void> | undefined;
+  return {
+    socketPath: options.socketPath,
+    connectionCount: () => connections.size,
+    dropConnections,
+    close(graceMs) {
+      closing ??= (async () => {
+        const closed = new Promise<void>((resolve) => listener.close(() => resolve()));
+        const drained = new Promise<void>((resolve) => grpc.tryShutdown(() => resolve()));
+        const timer = setTimeout(dropConnections, graceMs);
+        injector.drain(graceMs);
+        await Promise.race([Promise.all([closed, drained]), afterDrop(graceMs)]);
+        clearTimeout(timer);
+        dropConnections();
+        injector.destroy();
+        grpc.forceShutdown();
+        await closed;
+      })();
+      return closing;
+    },
+  };
+}
+
+/** A bound for tryShutdown, which waits for sessions that may never close. */
+function afterDrop(graceMs: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, graceMs + 100).unref());
+}

@@ -1,0 +1,141 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { HostError } from '../contract/error.js';
+import { negotiateProtocol } from '../contract/protocol.js';
+import type { Logger } from '../core/logger.js';
+import type { Grants } from './grants.js';
+import type { CallQuota } from './quota.js';
+
+/** Length of a spawn's token. */
+export const TOKEN_BYTES = 32;
+/** Wrong tokens after which every connection of the spawn is closed. */
+export const MAX_TOKEN_MISSES = 3;
+
+/** Where a session stands: waiting for its handshake, open, ready to be announced, or over. */
+export type SessionState = 'waiting' | 'open' | 'ready' | 'closed';
+
+/** What a module claims in its handshake. */
+export interface HandshakeClaims {
+  token: Uint8Array;
+  moduleName: string;
+  moduleVersion: string;
+  protocolMin: number;
+  protocolMax: number;
+  sdk: string;
+}
+
+/** Who the session belongs to; known to the host, never taken from what the module says. */
+export interface SessionIdentity {
+  readonly moduleId: string;
+  readonly instanceId: string;
+  readonly version: string;
+}
+
+/** What the supervisor hears of a session. */
+export interface SessionListener {
+  opened(claims: HandshakeClaims): void;
+  /** The module is still working on its start; `percent` 0 to 100, or -1 when it cannot tell. */
+  starting(percent: number, message: string): void;
+  ready(): void;
+  /** Too many wrong tokens: somebody else is on the socket. */
+  suspicious(misses: number): void;
+}
+
+/** One spawn's place at the host, from its socket to its end. */
+export interface Session {
+  readonly identity: SessionIdentity;
+  readonly grants: Grants;
+  readonly quota: CallQuota;
+  readonly log: Logger;
+  /** Aborted, with a HostError as reason, when the session ends. */
+  readonly ended: AbortSignal;
+  state(): SessionState;
+  /** Protocol version settled by the handshake; 0 before. */
+  protocolVersion(): number;
+  /** @throws BAD_TOKEN, IDENTITY_MISMATCH, VERSION_MISMATCH, PROTOCOL_UNSUPPORTED, SESSION_CLOSED */
+  handshake(claims: HandshakeClaims): void;
+  /** @throws HANDSHAKE_REQUIRED, ALREADY_READY */
+  starting(percent: number, message: string): void;
+  /** Running = Ready. @throws HANDSHAKE_REQUIRED, ALREADY_READY */
+  ready(): void;
+  /** Ends the session: grants are gone at once, running calls end with this error. Idempotent. */
+  close(why: HostError): void;
+}
+
+/** What a session is made of. */
+export interface SessionOptions {
+  identity: SessionIdentity;
+  token: Uint8Array;
+  grants: Grants;
+  quota: CallQuota;
+  listener: SessionListener;
+  log: Logger;
+}
+
+/** Makes a session that waits for its handshake. */
+export function createSession(options: SessionOptions): Session {
+  const { identity, grants, listener } = options;
+  const expected = digest(options.token);
+  const end = new AbortController();
+  let state: SessionState = 'waiting';
+  let protocol = 0;
+  let misses = 0;
+
+  const assertAlive = (): void => {
+    if (state === 'closed') throw end.signal.reason as HostError;
+  };
+  const assertOpen = (): void => {
+    assertAlive();
+    if (state === 'waiting') throw new HostError('HANDSHAKE_REQUIRED', 'call SessionService.Handshake first');
+  };
+
+  return {
+    identity,
+    grants,
+    quota: options.quota,
+    log: options.log,
+    ended: end.signal,
+    state: () => state,
+    protocolVersion: () => protocol,
+    handshake(claims) {
+      assertAlive();
+      // digests have one length, so the comparison takes the same time whatever was sent
+      if (!timingSafeEqual(digest(claims.token), expected)) {
+        misses += 1;
+        options.log.warn({ misses, tokenBytes: claims.token.byteLength }, 'handshake with a wrong token');
+        if (misses >= MAX_TOKEN_MISSES) listener.suspicious(misses);
+        throw new HostError('BAD_TOKEN', 'the token is not the one of this spawn; read MODHOST_TOKEN_FILE');
+      }
+      if (claims.moduleName !== identity.moduleId) {
+        throw new HostError('IDENTITY_MISMATCH', `this socket belongs to module ${identity.moduleId}`);
+      }
+      if (claims.moduleVersion !== identity.version) {
+        throw new HostError('VERSION_MISMATCH', `the manifest says version ${identity.version}`);
+      }
+      protocol = negotiateProtocol(claims.protocolMin, claims.protocolMax);
+      if (state !== 'waiting') return;
+      state = 'open';
+      listener.opened(claims);
+    },
+    starting(percent, message) {
+      assertOpen();
+      if (state === 'ready') throw new HostError('ALREADY_READY', 'the module has said that it is ready');
+      listener.starting(percent, message);
+    },
+    ready() {
+      assertOpen();
+      if (state === 'ready') throw new HostError('ALREADY_READY', 'the module has said that it is ready');
+      state = 'ready';
+      listener.ready();
+    },
+    close(why) {
+      if (state === 'closed') return;
+      state = 'closed';
+      end.abort(why);
+      grants.withdrawAll();
+    },
+  };
+}
+
+function digest(bytes: Uint8Array): Buffer {
+  return createHash('sha256').update(bytes).digest();
+}
