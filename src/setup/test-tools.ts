@@ -1,0 +1,27 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { run } from './command.js';
+import { createStamp } from './stamp.js';
+import type { Step } from './step.js';
+
+/**
+ * What only the tests need: other people's programs that judge ours. Each is prepared by the test folder that uses it,
+ * in a `prepare.ts` of its own, so that its version is pinned in one place.
+ */
+export function testTools(root: string): Step[] {
+  return [
+    preparation(root, 'btcd for the interop tests', 'test/interop', 'two minutes'),
+    preparation(root, "Bitcoin Core's engine for the oracle tests", 'test/oracle', 'a minute'),
+  ];
+}
+
+function preparation(root: string, name: string, folder: string, usual: string): Step {
+  const script = `${folder}/prepare.ts`;
+  return {
+    name,
+    usual,
+    obstacle: existsSync(join(root, script)) ? undefined : 'it is not part of this checkout',
+    stamp: createStamp({ root, name: folder.replaceAll('/', '-'), inputs: [folder], outputs: [script] }),
+    work: () => run(join(root, 'node_modules/.bin/tsx'), [join(root, script)], { cwd: root }),
+  };
+}
