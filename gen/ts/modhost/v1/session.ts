@@ -295,6 +295,8 @@ export interface Limits {
    * further until one has finished.
    */
   maxPipelinedCalls: number;
+  /** REQUIRED. Plain calls and streams in flight over all connections together [128]; one more is TOO_MANY_CALLS. */
+  maxCallsInFlight: number;
 }
 
 /** Guarantee is one promise of containment and what became of it. */
@@ -1404,6 +1406,7 @@ function createBaseLimits(): Limits {
     pids: 0,
     openFiles: 0,
     maxPipelinedCalls: 0,
+    maxCallsInFlight: 0,
   };
 }
 
@@ -1522,6 +1525,9 @@ export const Limits: MessageFns<Limits> = {
     }
     if (message.maxPipelinedCalls !== 0) {
       writer.uint32(304).uint32(message.maxPipelinedCalls);
+    }
+    if (message.maxCallsInFlight !== 0) {
+      writer.uint32(312).uint32(message.maxCallsInFlight);
     }
     return writer;
   },
@@ -1843,6 +1849,14 @@ export const Limits: MessageFns<Limits> = {
             message.maxPipelinedCalls = reader.uint32();
             continue;
           }
+          case 39: {
+            if (tag !== 312) {
+              break;
+            }
+
+            message.maxCallsInFlight = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2043,6 +2057,11 @@ export const Limits: MessageFns<Limits> = {
         : isSet(object.max_pipelined_calls)
         ? globalThis.Number(object.max_pipelined_calls)
         : 0,
+      maxCallsInFlight: isSet(object.maxCallsInFlight)
+        ? globalThis.Number(object.maxCallsInFlight)
+        : isSet(object.max_calls_in_flight)
+        ? globalThis.Number(object.max_calls_in_flight)
+        : 0,
     };
   },
 
@@ -2162,6 +2181,9 @@ export const Limits: MessageFns<Limits> = {
     if (message.maxPipelinedCalls !== 0) {
       obj.maxPipelinedCalls = Math.round(message.maxPipelinedCalls);
     }
+    if (message.maxCallsInFlight !== 0) {
+      obj.maxCallsInFlight = Math.round(message.maxCallsInFlight);
+    }
     return obj;
   },
 
@@ -2208,6 +2230,7 @@ export const Limits: MessageFns<Limits> = {
     message.pids = object.pids ?? 0;
     message.openFiles = object.openFiles ?? 0;
     message.maxPipelinedCalls = object.maxPipelinedCalls ?? 0;
+    message.maxCallsInFlight = object.maxCallsInFlight ?? 0;
     return message;
   },
 };
