@@ -16,6 +16,8 @@ export interface MethodFacts {
   readonly weight: number;
   /** Served before the handshake. */
   readonly beforeHandshake: boolean;
+  /** Full name of the request message. */
+  readonly requestType: string;
   readonly requestStream: boolean;
   readonly responseStream: boolean;
 }
@@ -54,6 +56,7 @@ export function readMethods(registry: FileRegistry): ReadonlyMap<string, MethodF
         stability: readStability(method, stability, path),
         weight: Math.max(1, Number(getOption(method, weight))),
         beforeHandshake: Boolean(getOption(method, beforeHandshake)),
+        requestType: method.input.typeName,
         requestStream: method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming',
         responseStream: method.methodKind === 'server_streaming' || method.methodKind === 'bidi_streaming',
       });

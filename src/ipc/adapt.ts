@@ -12,6 +12,7 @@ import type {
 import { HostError } from '../contract/error.js';
 import type { MethodFacts } from '../contract/methods.js';
 import { type CallContext, Encoded, type MethodDefinition, type ServiceDefinition } from '../contract/service.js';
+import type { StrictWire } from '../contract/strict-wire.js';
 import type { Logger } from '../core/logger.js';
 import type { Admission, Guard } from './guard.js';
 import type { StatusMapper } from './status.js';
@@ -26,6 +27,7 @@ export const MAX_WRITES_IN_FLIGHT = 2;
 export interface Lane {
   guard: Guard;
   statuses: StatusMapper;
+  wire: StrictWire;
   methods: ReadonlyMap<string, MethodFacts>;
   log: Logger;
 }
@@ -79,6 +81,7 @@ function adaptMethod(
   lane: Lane,
 ): Unary | ServerStreaming | ClientStreaming | Bidi {
   const decode = (bytes: Buffer): unknown => {
+    lane.wire.assertMessage(facts.requestType, bytes);
     try {
       return method.requestDeserialize(bytes);
     } catch (cause) {

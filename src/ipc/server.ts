@@ -2,6 +2,7 @@ import { createServer, type Socket } from 'node:net';
 import { Server, ServerCredentials, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import type { MethodFacts } from '../contract/methods.js';
 import type { ServiceDefinition } from '../contract/service.js';
+import type { StrictWire } from '../contract/strict-wire.js';
 import type { Clock } from '../core/clock.js';
 import type { Logger } from '../core/logger.js';
 import type { Session } from '../session/session.js';
@@ -49,6 +50,7 @@ export interface ModuleServerOptions {
   services: readonly Served[];
   methods: ReadonlyMap<string, MethodFacts>;
   statuses: StatusMapper;
+  wire: StrictWire;
   clock: Clock;
   log: Logger;
   audit: (decision: GuardDecision) => void;
@@ -73,7 +75,7 @@ export async function createModuleServer(options: ModuleServerOptions): Promise<
   answerUnknownMethods(grpc, options.statuses);
   const guard = createGuard(session, options.clock, options.audit);
   for (const { definition, impl } of options.services) {
-    const lane = { guard, statuses: options.statuses, methods: options.methods, log };
+    const lane = { guard, statuses: options.statuses, wire: options.wire, methods: options.methods, log };
     const adapted = adaptService(definition, impl, lane);
     grpc.addService(adapted.definition, adapted.handlers as unknown as UntypedServiceImplementation);
   }

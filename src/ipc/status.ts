@@ -54,15 +54,19 @@ const FOREIGN_REASONS: Readonly<Record<number, ErrorReason>> = {
   13: 'MALFORMED_MESSAGE',
 };
 
-/** Interceptor that gives a reason to the statuses that grpc-js sends before or beside our handlers. */
+/**
+ * Interceptor that gives a reason to the statuses that grpc-js sends before or beside our handlers. grpc-js calls
+ * `sendStatus` of its own innermost call for these, past every interceptor, so that method is what is wrapped.
+ */
 export function answerForeignStatuses(statuses: StatusMapper): ServerInterceptor {
-  return (_method, call) =>
-    new ServerInterceptingCall(call, {
-      sendStatus(status, next) {
-        const reason = FOREIGN_REASONS[status.code];
-        if (reason === undefined || (status.metadata?.get(REASON_TRAILER).length ?? 0) > 0) return next(status);
-        const mapped = statuses.toStatus(new HostError(reason, status.details));
-        next({ code: status.code, details: mapped.details, metadata: mapped.metadata });
-      },
-    });
+  return (_method, call) => {
+    const send = call.sendStatus.bind(call);
+    call.sendStatus = (status) => {
+      const reason = FOREIGN_REASONS[status.code];
+      if (reason === undefined || (status.metadata?.get(REASON_TRAILER).length ?? 0) > 0) return send(status);
+      const mapped = statuses.toStatus(new HostError(reason, status.details));
+      send({ code: status.code, details: mapped.details, metadata: mapped.metadata });
+    };
+    return new ServerInterceptingCall(call);
+  };
 }
