@@ -612,10 +612,12 @@ export const PipelineServiceService = {
    * reads no further, so a module that sends faster is held back by flow control and never loses a call. A session may
    * hold several such streams; they share the limits.
    *
-   * A call that fails ends in its own reply, never the stream. The stream itself fails with: HANDSHAKE_REQUIRED
-   * (handshake first); MALFORMED_MESSAGE (fix the encoding of the batch); MESSAGE_TOO_LARGE (send smaller batches);
-   * PROTOCOL_VIOLATION (an id was used again while its call was in flight: a defect of the client); SESSION_CLOSED
-   * (exit). After a failed stream calls without a reply may or may not have been executed.
+   * A call that fails ends in its own reply, never the stream. After a failed stream calls without a reply may or may not
+   * have been executed.
+   *
+   * Errors: HANDSHAKE_REQUIRED (handshake first); MALFORMED_MESSAGE (fix the encoding of the batch); MESSAGE_TOO_LARGE (send
+   * smaller batches); PROTOCOL_VIOLATION (an id was used again while its call was in flight: a defect of the client);
+   * SESSION_CLOSED (exit).
    */
   open: {
     path: "/modhost.v1.PipelineService/Open" as const,
@@ -636,10 +638,12 @@ export interface PipelineServiceServer extends UntypedServiceImplementation {
    * reads no further, so a module that sends faster is held back by flow control and never loses a call. A session may
    * hold several such streams; they share the limits.
    *
-   * A call that fails ends in its own reply, never the stream. The stream itself fails with: HANDSHAKE_REQUIRED
-   * (handshake first); MALFORMED_MESSAGE (fix the encoding of the batch); MESSAGE_TOO_LARGE (send smaller batches);
-   * PROTOCOL_VIOLATION (an id was used again while its call was in flight: a defect of the client); SESSION_CLOSED
-   * (exit). After a failed stream calls without a reply may or may not have been executed.
+   * A call that fails ends in its own reply, never the stream. After a failed stream calls without a reply may or may not
+   * have been executed.
+   *
+   * Errors: HANDSHAKE_REQUIRED (handshake first); MALFORMED_MESSAGE (fix the encoding of the batch); MESSAGE_TOO_LARGE (send
+   * smaller batches); PROTOCOL_VIOLATION (an id was used again while its call was in flight: a defect of the client);
+   * SESSION_CLOSED (exit).
    */
   open: handleBidiStreamingCall<OpenRequest, OpenResponse>;
 }
@@ -652,10 +656,12 @@ export interface PipelineServiceClient extends Client {
    * reads no further, so a module that sends faster is held back by flow control and never loses a call. A session may
    * hold several such streams; they share the limits.
    *
-   * A call that fails ends in its own reply, never the stream. The stream itself fails with: HANDSHAKE_REQUIRED
-   * (handshake first); MALFORMED_MESSAGE (fix the encoding of the batch); MESSAGE_TOO_LARGE (send smaller batches);
-   * PROTOCOL_VIOLATION (an id was used again while its call was in flight: a defect of the client); SESSION_CLOSED
-   * (exit). After a failed stream calls without a reply may or may not have been executed.
+   * A call that fails ends in its own reply, never the stream. After a failed stream calls without a reply may or may not
+   * have been executed.
+   *
+   * Errors: HANDSHAKE_REQUIRED (handshake first); MALFORMED_MESSAGE (fix the encoding of the batch); MESSAGE_TOO_LARGE (send
+   * smaller batches); PROTOCOL_VIOLATION (an id was used again while its call was in flight: a defect of the client);
+   * SESSION_CLOSED (exit).
    */
   open(): ClientDuplexStream<OpenRequest, OpenResponse>;
   open(options: Partial<CallOptions>): ClientDuplexStream<OpenRequest, OpenResponse>;
