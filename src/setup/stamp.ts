@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, wri
 import { dirname, join, relative } from 'node:path';
 
 /** Folders that hold results, never inputs. */
-const RESULT_FOLDERS: ReadonlySet<string> = new Set(['node_modules', 'dist', 'build', 'vendor', '__pycache__']);
+const RESULT_FOLDERS: ReadonlySet<string> = new Set(['node_modules', 'dist', 'build', 'vendor', 'gen', '__pycache__']);
 
 /** Remembers which inputs a result was made from, so that the next setup does only what changed. */
 export interface Stamp {
@@ -19,7 +19,7 @@ export interface Stamp {
 export interface StampOptions {
   root: string;
   name: string;
-  /** Files and folders; folders are read to the bottom, folders of results and `gen` of an example left out. */
+  /** Files and folders; folders are read to the bottom, those of results left out. */
   inputs: readonly string[];
   /** Files that have to be there. */
   outputs: readonly string[];

@@ -9,7 +9,7 @@ const EXAMPLE = 'conformance/modules/typescript';
 /** Where the program of the example begins. */
 const ENTRY = `${EXAMPLE}/main.ts`;
 /** The one file that runs in the sandbox. */
-const BUNDLE = `${EXAMPLE}/build/main.js`;
+const BUNDLE = `${EXAMPLE}/build/main.mjs`;
 /** gRPC is CommonJS and asks for `require`, which a module in ESM form has to make itself. */
 const REQUIRE = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);";
 

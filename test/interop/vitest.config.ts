@@ -8,6 +8,7 @@ export default defineConfig({
     testTimeout: 180_000,
     hookTimeout: 900_000,
     // One file at a time: every file starts nodes of its own, and the machines that run this have two cores.
+    reporters: ['default', new URL('../reporter.ts', import.meta.url).pathname],
     maxWorkers: 1,
     fileParallelism: false,
   },
