@@ -1,0 +1,17 @@
+/**
+ * Characters that move a terminal's cursor, colour or reading direction, or end a log line: C0 and C1 controls, line and
+ * paragraph separators, bidirectional marks and overrides, zero-width and other format characters, lone surrogates.
+ */
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+
+/**
+ * The text with every unprintable character but the tab written as `\xNN` or `\u{N}`, so that a hostile author can
+ * neither forge a second line nor repaint a terminal.
+ */
+export function printable(text: string): string {
+  return text.replace(UNPRINTABLE, (char) => {
+    if (char === '\t') return char;
+    const code = char.codePointAt(0) ?? 0;
+    return code <= 0xff ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u{${code.toString(16)}}`;
+  });
+}
