@@ -15,3 +15,13 @@ export function printable(text: string): string {
     return code <= 0xff ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u{${code.toString(16)}}`;
   });
 }
+
+/** Stands at the end of a text that was cut. */
+const CUT_MARK = '…';
+
+/** Printable form of a text of any length, at most `maxChars` characters long; a cut is marked. */
+export function printableLine(text: string, maxChars: number): string {
+  const escaped = printable(text.length > maxChars ? text.slice(0, maxChars) : text);
+  if (escaped.length <= maxChars && text.length <= maxChars) return escaped;
+  return escaped.slice(0, Math.max(0, maxChars - CUT_MARK.length)) + CUT_MARK;
+}
