@@ -138,7 +138,17 @@ export const submitCases: Case[] = [
     needs: ['submit-transaction'],
     run: async ({ mempool, subject, signal }) => {
       const spend = await subject.spend();
-      const bounds = { maxFeeRateSatPerKvb: 100_000_000n, maxBurnSats: 0n };
+      const bounds = { maxFeeRateSatPerKvb: 10_000_000n, maxBurnSats: 0n };
+      assert.equal((await mempool().submit(spend.raw, bounds, signal())).accepted, true);
+    },
+  },
+  {
+    id: 'submit/bounds/fee-rate-bound-beyond-any-fee',
+    needs: ['submit-transaction'],
+    run: async ({ mempool, subject, signal }) => {
+      // Bitcoin Core refuses bounds of 1 BTC/kvB and more as such; to a caller they are just wide ones.
+      const spend = await subject.spend();
+      const bounds = { maxFeeRateSatPerKvb: 1_000_000_000n, maxBurnSats: 0n };
       assert.equal((await mempool().submit(spend.raw, bounds, signal())).accepted, true);
     },
   },
