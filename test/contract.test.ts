@@ -190,6 +190,12 @@ describe('the files', () => {
     expect(imports).toEqual(['modhost/v1/options google/protobuf/descriptor']);
   });
 
+  it('hold no dollar sign: the C++ plugin of gRPC 1.51 dies of one in the comment of a service or rpc', () => {
+    const comments = contract.flatMap(({ proto }) => proto.sourceCodeInfo?.location ?? []);
+    const dollars = comments.map(({ leadingComments }) => leadingComments).filter((text) => text.includes('$'));
+    expect(dollars).toEqual([]);
+  });
+
   it('keep modules away from the control plane', () => {
     const reachable = contract.filter(({ proto }) => ['modhost.v1', 'modhost.event.v1'].includes(proto.package));
     const leaks = reachable.filter(({ proto }) => proto.dependency.some((path) => path.startsWith('modhost/admin/')));

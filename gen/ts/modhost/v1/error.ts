@@ -170,7 +170,7 @@ export const ErrorReason = {
   UNKNOWN_FIELD: 69,
   /** UNKNOWN_CAPABILITY - A capability that the contract does not have. */
   UNKNOWN_CAPABILITY: 70,
-  /** BAD_NAME - The name does not match `^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$` or is over 64 characters. */
+  /** BAD_NAME - The name does not match `[a-z][a-z0-9]*(?:-[a-z0-9]+)*` or is over 64 characters. */
   BAD_NAME: 71,
   /** BAD_VERSION - The version is no strict SemVer 2.0. */
   BAD_VERSION: 72,

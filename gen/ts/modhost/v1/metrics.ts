@@ -19,7 +19,7 @@ import {
 /** Metric is the value of one series at one moment. */
 export interface Metric {
   /**
-   * REQUIRED. Name, `^[a-z][a-z0-9_]{0,127}$`; by Prometheus' custom with its unit at the end, for example
+   * REQUIRED. Name, `[a-z][a-z0-9_]{0,127}`; by Prometheus' custom with its unit at the end, for example
    * `shares_accepted_total` or `job_age_seconds`.
    */
   name: string;
@@ -45,7 +45,7 @@ export interface Metric {
 
 /** MetricLabel is one dimension of a series. */
 export interface MetricLabel {
-  /** REQUIRED. Name, `^[a-z][a-z0-9_]{0,63}$`, not `module`. */
+  /** REQUIRED. Name, `[a-z][a-z0-9_]{0,63}`, not `module`. */
   name: string;
   /** OPTIONAL. Value, at most 256 bytes. */
   value: string;

@@ -116,7 +116,7 @@ export interface CallFailure {
 
 /** RegisterApiRequest describes what a module offers. */
 export interface RegisterApiRequest {
-  /** REQUIRED. At least one method, names unique, each `^[a-z][a-z0-9_]{0,63}$`. */
+  /** REQUIRED. At least one method, names unique, each `[a-z][a-z0-9_]{0,63}`. */
   methods: string[];
   /** REQUIRED. Version of the API, 1 or higher; raise it when methods are added, so that callers can ask for it. */
   apiVersion: number;

@@ -74,7 +74,7 @@ export interface RegisterCliResponse {
 
 /** CliSpec is the command set of one module. */
 export interface CliSpec {
-  /** REQUIRED. Word under which people find it, `^[a-z][a-z0-9-]{0,63}$`; the module's name is the natural choice. */
+  /** REQUIRED. Word under which people find it, `[a-z][a-z0-9-]{0,63}`; the module's name is the natural choice. */
   name: string;
   /** OPTIONAL. What the commands are for, one line, at most 256 bytes. */
   about: string;
@@ -84,7 +84,7 @@ export interface CliSpec {
 
 /** CliSubcommand is one command. */
 export interface CliSubcommand {
-  /** REQUIRED. Its name, `^[a-z][a-z0-9-]{0,63}$`. */
+  /** REQUIRED. Its name, `[a-z][a-z0-9-]{0,63}`. */
   name: string;
   /** OPTIONAL. What it does, one line, at most 256 bytes. */
   about: string;
@@ -100,11 +100,11 @@ export interface CliSubcommand {
 /** CliArgument is one argument or flag of a command. */
 export interface CliArgument {
   /**
-   * REQUIRED. Its name in help, `^[a-z][a-z0-9-]{0,63}$`. Without `long_name` and `short_name` it is a positional
+   * REQUIRED. Its name in help, `[a-z][a-z0-9-]{0,63}`. Without `long_name` and `short_name` it is a positional
    * argument.
    */
   name: string;
-  /** OPTIONAL. Long flag without its dashes, `^[a-z][a-z0-9-]{1,63}$`; empty when there is none. */
+  /** OPTIONAL. Long flag without its dashes, `[a-z][a-z0-9-]{1,63}`; empty when there is none. */
   longName: string;
   /** OPTIONAL. Short flag without its dash, one ASCII letter or digit; empty when there is none. */
   shortName: string;
@@ -1184,7 +1184,7 @@ export const CliArgument: MessageFns<CliArgument> = {
 export type RpcServiceService = typeof RpcServiceService;
 export const RpcServiceService = {
   /**
-   * RegisterEndpoint adds a JSON-RPC method. Names match `^[a-z][a-z0-9_]{0,63}$`, alone or after the module's own name
+   * RegisterEndpoint adds a JSON-RPC method. Whole names match `[a-z][a-z0-9_]{0,63}`, alone or after the module's own name
    * and a dot (`my-module.method`). A method of the node or of the host cannot be taken. Registering the same name again
    * replaces its description.
    *
@@ -1275,7 +1275,7 @@ export const RpcServiceService = {
 
 export interface RpcServiceServer extends UntypedServiceImplementation {
   /**
-   * RegisterEndpoint adds a JSON-RPC method. Names match `^[a-z][a-z0-9_]{0,63}$`, alone or after the module's own name
+   * RegisterEndpoint adds a JSON-RPC method. Whole names match `[a-z][a-z0-9_]{0,63}`, alone or after the module's own name
    * and a dot (`my-module.method`). A method of the node or of the host cannot be taken. Registering the same name again
    * replaces its description.
    *
@@ -1317,7 +1317,7 @@ export interface RpcServiceServer extends UntypedServiceImplementation {
 
 export interface RpcServiceClient extends Client {
   /**
-   * RegisterEndpoint adds a JSON-RPC method. Names match `^[a-z][a-z0-9_]{0,63}$`, alone or after the module's own name
+   * RegisterEndpoint adds a JSON-RPC method. Whole names match `[a-z][a-z0-9_]{0,63}`, alone or after the module's own name
    * and a dot (`my-module.method`). A method of the node or of the host cannot be taken. Registering the same name again
    * replaces its description.
    *

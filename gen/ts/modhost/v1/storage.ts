@@ -2634,7 +2634,7 @@ export const StorageServiceSetQuotaResponse: MessageFns<StorageServiceSetQuotaRe
  * bytes, 1 to `Limits.max_key_bytes`, ordered byte by byte; values any bytes, 0 to `Limits.max_value_bytes`. What does
  * not match its checksum is not served: the call fails with DATA_CORRUPT.
  *
- * A tree's name matches `^[a-z][a-z0-9_]{0,63}$`. Trees are created with OpenTree; every other rpc fails with NOT_FOUND
+ * A tree's whole name matches `[a-z][a-z0-9_]{0,63}`. Trees are created with OpenTree; every other rpc fails with NOT_FOUND
  * on a tree that is not there.
  */
 export type StorageServiceService = typeof StorageServiceService;
