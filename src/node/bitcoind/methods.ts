@@ -1,0 +1,33 @@
+/**
+ * Every RPC of Bitcoin Core that the adapter makes: what `rpcwhitelist` must allow. None of them touches a wallet,
+ * stops the node or changes its chain; `setban` and the three submissions are the only ones that act.
+ */
+export const BITCOIND_METHODS = [
+  'estimatesmartfee',
+  'getbestblockhash',
+  'getblock',
+  'getblockchaininfo',
+  'getblockhash',
+  'getblockheader',
+  'getblocktemplate',
+  'getdeploymentinfo',
+  'getindexinfo',
+  'getmempoolentry',
+  'getmempoolinfo',
+  'getmininginfo',
+  'getnettotals',
+  'getnetworkhashps',
+  'getnetworkinfo',
+  'getpeerinfo',
+  'getrawmempool',
+  'getrawtransaction',
+  'gettxout',
+  'getzmqnotifications',
+  'listbanned',
+  'sendrawtransaction',
+  'setban',
+  'submitblock',
+  'submitpackage',
+  'testmempoolaccept',
+  'waitfornewblock',
+] as const;

@@ -1,0 +1,284 @@
+import { HostError } from '../../contract/error.js';
+import { equalBytes } from '../../core/bytes.js';
+import type { Clock } from '../../core/clock.js';
+import type { Logger } from '../../core/logger.js';
+import type { BlockTemplate, NewTip, NodeEvent, NodeListener, Peer } from '../node-api.js';
+import { type ChainFollower, createChainFollower, type FollowedBlock, type FollowedChain } from './chain-follower.js';
+import { createForkWatch, type Deployment } from './fork-watch.js';
+import { createMempoolTracker } from './mempool-tracker.js';
+import { createMempoolWatch, type MempoolChange, type WatchedMempool } from './mempool-watch.js';
+import { type Ban, createPeerWatch } from './peer-watch.js';
+import { type Poller, startPoller } from './poller.js';
+import { isMissingCall } from './rpc-failure.js';
+import { createTemplateWatch } from './template-watch.js';
+
+/** Times between two looks, milliseconds. */
+export interface WatchIntervals {
+  /** At the best block, where nothing tells of it. */
+  chainMs: number;
+  /** At the best block, where the node tells of it: finds what a lost last message hides. */
+  chainWhileToldMs: number;
+  /** At the mempool, where changes are found by comparing lists. */
+  mempoolMs: number;
+  /** At the mempool, where the node streams its changes. */
+  mempoolWhileToldMs: number;
+  /** At peers, bans and fee rate. */
+  slowMs: number;
+  /** At the template, while somebody watches. */
+  templateMs: number;
+}
+
+/** Quick enough for people, slow enough for a node that is shared with other software. */
+export const DEFAULT_INTERVALS: WatchIntervals = {
+  chainMs: 2_000,
+  chainWhileToldMs: 10_000,
+  mempoolMs: 5_000,
+  mempoolWhileToldMs: 300_000,
+  slowMs: 30_000,
+  templateMs: 15_000,
+};
+
+/** Blocks between two looks at the soft forks; states change at multiples of 144 (regtest) or 2,016 alone. */
+const FORK_CHECK_BLOCKS = 144;
+
+/** Shortest time between two lists of the mempool, however many hints arrive. */
+const MEMPOOL_LEAST_GAP_MS = 1_000;
+
+/** What is watched of a node, in its own dialect. Calls that the node lacks are absent. */
+export interface WatchedNode {
+  chain: FollowedChain & { getBestHash(signal: AbortSignal): Promise<Uint8Array> };
+  mempool: WatchedMempool;
+  getPeers(signal: AbortSignal): Promise<readonly Peer[]>;
+  getBans?(signal: AbortSignal): Promise<readonly Ban[]>;
+  getDeployments(signal: AbortSignal): Promise<readonly Deployment[]>;
+  /** Estimate, else the mempool's minimum, sat/kvB. */
+  getFeeRate(signal: AbortSignal): Promise<bigint>;
+  /** What is known of the block after this one before its template is; undefined when that is not known. */
+  getNewTip(block: FollowedBlock, signal: AbortSignal): Promise<NewTip | undefined>;
+  getTemplate(rules: readonly string[], signal: AbortSignal): Promise<BlockTemplate>;
+  /** The connection came up again: what was learned of the old process may be wrong. */
+  reconnected?(): void;
+}
+
+/** Tells everything that a node behind JSON-RPC can be known to do. */
+export interface NodeWatch {
+  /** Settles where the chain stands, then tells events until `stop`. @throws what the node's first answers throw */
+  start(listener: NodeListener, signal: AbortSignal): Promise<void>;
+  stop(): Promise<void>;
+  /** Something happened to the chain. */
+  blockHint(): void;
+  /** Something happened to the mempool. */
+  mempoolHint(): void;
+  /** The node tells of blocks (or of mempool changes) by itself from now on, or no longer. */
+  told(what: { blocks: boolean; mempool: boolean }): void;
+  /** A streamed change of the mempool. */
+  mempoolChange(change: MempoolChange): void;
+  /** Messages were lost: everything is compared with the node's own state. */
+  gap(): void;
+  banned(address: string, durationMs: number): void;
+  watchTemplates(rules: readonly string[]): () => void;
+}
+
+/** What a watch needs of the house. */
+export interface WatchContext {
+  clock: Clock;
+  logger: Logger;
+  /** Numbers in [0, 1); spreads retries. */
+  random: () => number;
+  intervals: WatchIntervals;
+}
+
+/** Makes the watch of one node; it does nothing before `start`. */
+export function createNodeWatch(node: WatchedNode, context: WatchContext): NodeWatch {
+  const { logger, intervals } = context;
+  const lifetime = new AbortController();
+  const { signal } = lifetime;
+  let listener: NodeListener = () => {};
+  const emit = (event: NodeEvent): void => listener(event);
+
+  const tracker = createMempoolTracker(emit);
+  const peers = createPeerWatch(emit);
+  const forks = createForkWatch(emit);
+  const told = { blocks: false, mempool: false };
+  let up = true;
+  /** The mempool's next list is the first after a lost connection. */
+  let restarted = false;
+  let lastFork = Number.NEGATIVE_INFINITY;
+  let feeRate: bigint | undefined;
+  let newest: FollowedBlock | undefined;
+  let started = false;
+  const pollers = new Map<string, Poller>();
+  const poke = (...names: string[]): void => {
+    for (const name of names) pollers.get(name)?.poke();
+  };
+
+  const follower: ChainFollower = createChainFollower(
+    node.chain,
+    {
+      emit,
+      connected(block) {
+        newest = block;
+        tracker.blockConnected(block.txids);
+        poke('tip', 'fees', 'template', 'forks');
+      },
+      disconnected() {
+        tracker.blockDisconnected();
+        poke('template');
+      },
+    },
+    context,
+  );
+  const mempool = createMempoolWatch(node.mempool, tracker, (at) => follower.catchUp(at), logger);
+  const templates = createTemplateWatch(
+    (rules, at) => node.getTemplate(rules, at),
+    emit,
+    () => poke('template'),
+  );
+
+  const setUp = (now: boolean, detail: string): void => {
+    if (up === now) return;
+    up = now;
+    emit({ type: 'NodeConnection', up, detail });
+    if (!up) return;
+    restarted = true;
+    node.reconnected?.();
+    poke('mempool', 'slow');
+  };
+
+  /** Failures of the watch never end it: they are told once, and the poller comes back. */
+  const failed = (what: string) => {
+    let last = '';
+    return (error: unknown): void => {
+      const failure = HostError.from(error);
+      if (failure.reason === 'NODE_UNAVAILABLE') setUp(false, failure.message);
+      if (failure.reason === last) return;
+      last = failure.reason;
+      logger.warn(
+        { what, reason: failure.reason, error: failure.message },
+        'the node could not be watched; trying again',
+      );
+    };
+  };
+
+  let hinted = true;
+  const look = async (): Promise<void> => {
+    const position = follower.position();
+    const urgent = hinted || downloading;
+    hinted = false;
+    try {
+      // One small question first: most looks find nothing new.
+      const best = urgent ? undefined : await node.chain.getBestHash(signal);
+      if (best === undefined || position === undefined || !equalBytes(best, position.hash)) await follow();
+    } catch (error) {
+      hinted = true;
+      throw error;
+    }
+    setUp(true, 'the node answers again');
+  };
+  let downloading = false;
+  const follow = async (): Promise<void> => {
+    await follower.catchUp(signal);
+    downloading = follower.downloading();
+  };
+
+  const compareMempool = async (): Promise<void> => {
+    const first = restarted;
+    restarted = false;
+    await mempool.compare({ streamed: told.mempool, restarted: first }, signal);
+  };
+
+  const lookSlowly = async (): Promise<void> => {
+    peers.peers(await node.getPeers(signal));
+    if (node.getBans !== undefined) peers.bans(await node.getBans(signal));
+  };
+
+  const lookAtFees = async (): Promise<void> => {
+    const now = await node.getFeeRate(signal);
+    const before = feeRate;
+    feeRate = now;
+    if (before === undefined || before === now) return;
+    emit({ type: 'FeeRateChanged', oldSatPerKvb: before, newSatPerKvb: now, mempoolCount: tracker.count() });
+  };
+
+  const lookAtForks = async (): Promise<void> => {
+    const height = follower.position()?.height ?? 0;
+    if (Math.abs(height - lastFork) < FORK_CHECK_BLOCKS && height % FORK_CHECK_BLOCKS !== 0) return;
+    forks(await node.getDeployments(signal), height);
+    lastFork = height;
+  };
+
+  const tellTip = async (): Promise<void> => {
+    const block = newest;
+    const position = follower.position();
+    if (block === undefined || position === undefined || !equalBytes(block.hash, position.hash)) return;
+    newest = undefined;
+    const tip = await node.getNewTip(block, signal);
+    if (tip !== undefined) emit({ type: 'NewTip', ...tip });
+  };
+
+  /** A poller whose call the node lacks, or forbids the host's user, asks rarely instead of failing loudly. */
+  const start = (name: string, run: () => Promise<void>, intervalMs: () => number, leastGapMs?: number): void => {
+    let refused = false;
+    const guarded = async (): Promise<void> => {
+      try {
+        await run();
+      } catch (error) {
+        if (name === 'chain' || !isMissingCall(error)) throw error;
+        if (!refused)
+          logger.info({ what: name, error: HostError.from(error).message }, 'not watched: the node does not allow it');
+        refused = true;
+      }
+    };
+    pollers.set(
+      name,
+      startPoller({ run: guarded, failed: failed(name), intervalMs, leastGapMs }, { ...context, signal }),
+    );
+  };
+
+  return {
+    async start(to, startSignal) {
+      if (started) throw new HostError('INTERNAL', 'a node is started once');
+      started = true;
+      listener = to;
+      await follower.catchUp(startSignal);
+      downloading = follower.downloading();
+      emit({ type: 'NodeConnection', up: true, detail: 'connected' });
+      start('chain', look, () => (told.blocks && !downloading ? intervals.chainWhileToldMs : intervals.chainMs));
+      start(
+        'mempool',
+        compareMempool,
+        () => (told.mempool ? intervals.mempoolWhileToldMs : intervals.mempoolMs),
+        Math.min(MEMPOOL_LEAST_GAP_MS, intervals.mempoolMs),
+      );
+      start('slow', lookSlowly, () => intervals.slowMs);
+      start('fees', lookAtFees, () => intervals.slowMs);
+      start('forks', lookAtForks, () => intervals.slowMs * 10);
+      start('tip', tellTip, () => intervals.slowMs);
+      start(
+        'template',
+        () => templates.refresh(signal),
+        () => intervals.templateMs,
+      );
+    },
+    async stop() {
+      lifetime.abort(new HostError('CANCELLED', 'the node adapter stops'));
+      await Promise.all([...pollers.values()].map((poller) => poller.done()));
+      listener = () => {};
+    },
+    blockHint() {
+      hinted = true;
+      poke('chain');
+    },
+    mempoolHint: () => poke('mempool'),
+    told(what) {
+      Object.assign(told, what);
+    },
+    mempoolChange: (change) => mempool.change(change),
+    gap() {
+      hinted = true;
+      poke('chain', 'mempool');
+    },
+    banned: (address, durationMs) => peers.banned(address, durationMs),
+    watchTemplates: (rules) => templates.watch(rules),
+  };
+}
