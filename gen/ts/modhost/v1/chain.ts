@@ -3103,8 +3103,8 @@ export const ChainServiceService = {
   /**
    * GetBlockByHeight reads the block at a height of the active chain.
    *
-   * Errors: OUT_OF_RANGE, INVALID_REQUEST, UNKNOWN_ENUM (fix the call); NO_CHAIN_HEIGHT (the height is above the tip:
-   * wait for NewBlock); BLOCK_PRUNED (as GetBlock); TIP_MOVED (read the tip, call again).
+   * Errors: INVALID_REQUEST, UNKNOWN_ENUM (fix the call); NO_CHAIN_HEIGHT (the height is above the tip: wait for
+   * NewBlock); BLOCK_PRUNED (as GetBlock); TIP_MOVED (read the tip, call again).
    */
   getBlockByHeight: {
     path: "/modhost.v1.ChainService/GetBlockByHeight" as const,
@@ -3313,8 +3313,8 @@ export interface ChainServiceServer extends UntypedServiceImplementation {
   /**
    * GetBlockByHeight reads the block at a height of the active chain.
    *
-   * Errors: OUT_OF_RANGE, INVALID_REQUEST, UNKNOWN_ENUM (fix the call); NO_CHAIN_HEIGHT (the height is above the tip:
-   * wait for NewBlock); BLOCK_PRUNED (as GetBlock); TIP_MOVED (read the tip, call again).
+   * Errors: INVALID_REQUEST, UNKNOWN_ENUM (fix the call); NO_CHAIN_HEIGHT (the height is above the tip: wait for
+   * NewBlock); BLOCK_PRUNED (as GetBlock); TIP_MOVED (read the tip, call again).
    */
   getBlockByHeight: handleUnaryCall<GetBlockByHeightRequest, GetBlockByHeightResponse>;
   /**
@@ -3423,8 +3423,8 @@ export interface ChainServiceClient extends Client {
   /**
    * GetBlockByHeight reads the block at a height of the active chain.
    *
-   * Errors: OUT_OF_RANGE, INVALID_REQUEST, UNKNOWN_ENUM (fix the call); NO_CHAIN_HEIGHT (the height is above the tip:
-   * wait for NewBlock); BLOCK_PRUNED (as GetBlock); TIP_MOVED (read the tip, call again).
+   * Errors: INVALID_REQUEST, UNKNOWN_ENUM (fix the call); NO_CHAIN_HEIGHT (the height is above the tip: wait for
+   * NewBlock); BLOCK_PRUNED (as GetBlock); TIP_MOVED (read the tip, call again).
    */
   getBlockByHeight(
     request: GetBlockByHeightRequest,
