@@ -52,8 +52,8 @@ export interface Stage {
   mining(): MiningApi;
 }
 
-/** Blocks that make the first coinbases spendable (100 confirmations) and leave some for every case. */
-export const MATURE_HEIGHT = 110;
+/** Blocks that make coinbases spendable (100 confirmations), one for each transaction that a case asks for. */
+export const MATURE_HEIGHT = 160;
 
 const DEFAULT_SETTLE_MS = 20_000;
 /** Pause between two looks, milliseconds. */

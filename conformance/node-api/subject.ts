@@ -10,9 +10,9 @@ export interface SignedTransaction {
 
 /** What kind of transaction a case asks for. */
 export interface SpendRequest {
-  /** Satoshis for one unspendable output (OP_RETURN) beside the ordinary one. */
-  burnSats?: bigint | undefined;
-  /** A transaction of an earlier `spend`, not submitted yet: the new one spends an output of it. */
+  /** True: one output is unspendable (OP_RETURN) and carries at least 10,000 satoshis. */
+  burn?: boolean | undefined;
+  /** A transaction of an earlier `spend` without wishes, not submitted yet: the new one spends an output of it. */
   parent?: SignedTransaction | undefined;
 }
 
@@ -30,7 +30,7 @@ export interface NodeApiSubject {
    * The mempool need not be mined with them.
    */
   reorg(depth: number): Promise<Uint8Array[]>;
-  /** A valid transaction with a fee of some sat/vB and a witness, not submitted. The chain has 110 blocks or more. */
+  /** A valid transaction with a fee of some sat/vB and a witness, not submitted. The chain has 160 blocks or more. */
   spend(request?: SpendRequest): Promise<SignedTransaction>;
   /**
    * Ends the node and starts it again on its data, both without a word to the adapter. `whileDown` runs in between:

@@ -8,7 +8,6 @@ import type { SignedTransaction } from '../subject.js';
 const NO_BOUNDS = { maxFeeRateSatPerKvb: 0n, maxBurnSats: 0n };
 /** Below what any of the subject's transactions pays. */
 const TINY_FEE_RATE = 1n;
-const BURNED_SATS = 10_000n;
 
 /** The same transaction with a byte of its first signature turned: valid bytes, invalid script. */
 function badlySigned(spend: SignedTransaction): Uint8Array {
@@ -27,6 +26,14 @@ function missingInputs(spend: SignedTransaction): Uint8Array {
   const input = required(transaction.inputs[0], 'a spend without inputs');
   input.outpoint = { txid: new Uint8Array(32).fill(0xcd), index: 0 };
   return serializeTransaction(transaction, { witness: true });
+}
+
+/** What the unspendable outputs of a transaction carry. */
+function burned(spend: SignedTransaction): bigint {
+  const outputs = parseTransaction(spend.raw).outputs.filter((output) => output.scriptPubkey[0] === 0x6a);
+  const sats = outputs.reduce((sum, output) => sum + output.valueSats, 0n);
+  assert.ok(sats > 0n, 'the subject was asked to burn and did not');
+  return sats;
 }
 
 async function listed({ mempool, signal }: Stage, id: Uint8Array): Promise<boolean> {
@@ -156,8 +163,8 @@ export const submitCases: Case[] = [
     id: 'submit/bounds/burn-too-high',
     needs: ['submit-transaction'],
     run: async (stage) => {
-      const spend = await stage.subject.spend({ burnSats: BURNED_SATS });
-      const bounds = { maxFeeRateSatPerKvb: 0n, maxBurnSats: BURNED_SATS - 1n };
+      const spend = await stage.subject.spend({ burn: true });
+      const bounds = { maxFeeRateSatPerKvb: 0n, maxBurnSats: burned(spend) - 1n };
       await rejects(stage.mempool().submit(spend.raw, bounds, stage.signal()), 'BURN_TOO_HIGH');
       assert.equal(await listed(stage, spend.txid), false);
     },
@@ -166,8 +173,8 @@ export const submitCases: Case[] = [
     id: 'submit/bounds/burn-within',
     needs: ['submit-transaction'],
     run: async ({ mempool, subject, signal }) => {
-      const spend = await subject.spend({ burnSats: BURNED_SATS });
-      const bounds = { maxFeeRateSatPerKvb: 0n, maxBurnSats: BURNED_SATS };
+      const spend = await subject.spend({ burn: true });
+      const bounds = { maxFeeRateSatPerKvb: 0n, maxBurnSats: burned(spend) };
       assert.equal((await mempool().submit(spend.raw, bounds, signal())).accepted, true);
     },
   },
