@@ -33,6 +33,8 @@ else
   trap 'rm -rf "$root"' EXIT
 fi
 tar -C "$root" -xf "$archive"
+# mktemp gives 0700, but the root of a machine is open: apt and the modules run as users of their own.
+chmod 755 "$root"
 
 # 2. Node as npm distributes it: Debian 12's own is too old. The npm packages hold the programs.
 pack=$cache/npm
