@@ -1,21 +1,16 @@
-import { describe, it } from 'vitest';
+/** Whether a tool that some tests need is on this machine. */
+export type ToolPresence = { available: true } | { available: false; reason: string };
 
 /**
- * A suite that needs something this machine may lack. On a user's machine the tests are skipped and say why; under
- * CI=true the lack is a failure, so that a gap never hides behind a green run.
+ * One rule for missing tools: a person's machine skips those tests and says why; a CI machine (`CI=true`) fails,
+ * because there a skipped proof is a missing one.
  *
- * @param what      what the suite needs and how to get it, for the person who reads the skip
- * @param available whether it is there
+ * @throws Error under CI when the tool is missing
  */
-export function toolOrSkip(what: string, available: boolean): (name: string, body: () => void) => void {
-  if (available) return (name, body) => describe(name, body);
-  if (process.env.CI === 'true') {
-    return (name) =>
-      describe(name, () => {
-        it('has what it needs', () => {
-          throw new Error(`missing: ${what}`);
-        });
-      });
-  }
-  return (name, body) => describe.skip(`${name} (missing: ${what})`, body);
+export function requireToolchain(tool: string, presence: ToolPresence): { skip: boolean } {
+  if (presence.available) return { skip: false };
+  const sentence = `tests with ${tool} cannot run here: ${presence.reason}`;
+  if (process.env.CI === 'true') throw new Error(sentence);
+  process.stderr.write(`skipped: ${sentence}\n`);
+  return { skip: true };
 }
