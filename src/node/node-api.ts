@@ -412,8 +412,14 @@ export type NodeEvent =
     }
   | { type: 'TransactionRemoved'; txid: Uint8Array; reason: RemovalReason; mempoolCount: number }
   | { type: 'MempoolCleared'; count: number }
-  /** The node's minimum or estimated rate moved. */
-  | { type: 'FeeRateChanged'; oldSatPerKvb: bigint; newSatPerKvb: bigint; mempoolCount: number }
+  /** The node's minimum or estimated rate moved; `targetBlocks` is what both estimates are for, absent for the minimum. */
+  | {
+      type: 'FeeRateChanged';
+      oldSatPerKvb: bigint;
+      newSatPerKvb: bigint;
+      targetBlocks?: number | undefined;
+      mempoolCount: number;
+    }
   | ({ type: 'NewTip' } & NewTip)
   /** Only while somebody watches templates, see `watchTemplates`. */
   | { type: 'TemplateUpdated'; template: BlockTemplate }
