@@ -62,7 +62,7 @@ export function bitcoindSubject({ double, devchain, node, dispose }: BitcoindBen
   return {
     node,
     mine: async (count) => await devchain.control.mine(count),
-    reorg: async (depth) => await devchain.control.reorg(depth),
+    reorg: async (depth) => (await devchain.control.reorg(depth)).connected,
     spend: createDevchainSpender(devchain),
     restart: async (whileDown) => {
       await double.stop();

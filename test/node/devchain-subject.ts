@@ -38,7 +38,7 @@ export async function createDevchainSubject(): Promise<NodeApiSubject> {
   return {
     node: devchain,
     mine: async (count) => await devchain.control.mine(count),
-    reorg: async (depth) => await devchain.control.reorg(depth),
+    reorg: async (depth) => (await devchain.control.reorg(depth)).connected,
     spend: createDevchainSpender(devchain),
     dispose: async () => await devchain.stop(),
   };

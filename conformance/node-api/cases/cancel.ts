@@ -37,7 +37,7 @@ const CALLS: readonly Call[] = [
   {
     name: 'submit',
     needs: ['submit-transaction'],
-    make: ({ mempool }, signal) => mempool().submit(Uint8Array.of(1, 2, 3), NO_BOUNDS, signal),
+    make: async ({ mempool, subject }, signal) => mempool().submit((await subject.spend()).raw, NO_BOUNDS, signal),
   },
   { name: 'get-stats', needs: ['network'], make: ({ network }, signal) => network().getStats(signal) },
   { name: 'get-peers', needs: ['network'], make: ({ network }, signal) => network().getPeers(signal) },

@@ -1,4 +1,5 @@
 import {
+  MAX_MONEY_SATS,
   parseTransaction,
   type Transaction,
   txid,
@@ -27,7 +28,8 @@ const DEFAULT_MAX_FEE_RATE = 10_000_000n;
 const REFUSED_MAX_FEE_RATE = 100_000_000n;
 const MOST_PACKAGE_TRANSACTIONS = 25;
 const MOST_CONFIRMATION_TARGET = 1_008;
-const NO_BOUNDS = { maxFeeRateSatPerKvb: 0n, maxBurnSats: 0n };
+/** The chain under the double judges without bounds; those of the call are checked here, in Core's way. */
+const NO_BOUNDS = { maxFeeRateSatPerKvb: 0n, maxBurnSats: MAX_MONEY_SATS };
 
 const FEE_TOO_HIGH = 'Fee exceeds maximum configured by user (e.g. -maxtxfee, maxfeerate)';
 const BURN_TOO_HIGH = 'Unspendable output exceeds maximum configured by user (maxburnamount)';
@@ -186,7 +188,7 @@ async function send([hex, maxFeeRate, maxBurn]: readonly unknown[], context: Cal
     throw new RpcError(RPC_CODE.verifyRejected, verdict.rejectReason);
   }
   if (paysMoreThan(verdict, bound)) throw new RpcError(RPC_CODE.verify, FEE_TOO_HIGH);
-  await mempoolOf(context).submit(raw, { ...NO_BOUNDS, maxBurnSats: amountParam(maxBurn, 0n) }, context.signal);
+  await mempoolOf(context).submit(raw, NO_BOUNDS, context.signal);
   return hashToDisplay(id);
 }
 
