@@ -15,15 +15,20 @@ import type { Wallet } from './wallet.js';
 
 /** What the owner of a devchain can do with it; nothing of this is reachable by a module. */
 export interface DevchainControl {
-  /** Mines blocks with what the mempool holds; gives their hashes. @throws OUT_OF_RANGE, NODE_BUSY, DISK_FULL */
-  mine(count: number, signal?: AbortSignal): Promise<Uint8Array[]>;
+  /**
+   * Mines blocks with what the mempool holds; gives their hashes.
+   *
+   * @param coinbaseScript where the coinbases pay to, at most 10,000 bytes; empty or absent = the wallet
+   * @throws OUT_OF_RANGE, INVALID_REQUEST, NODE_BUSY, DISK_FULL
+   */
+  mine(count: number, coinbaseScript?: Uint8Array, signal?: AbortSignal): Promise<Uint8Array[]>;
   /**
    * Replaces the last `depth` blocks by `length` new ones (default: one more), in one move of the tip. Transactions of
-   * the blocks that go return to the mempool. Gives the hashes of the new blocks.
+   * the blocks that go return to the mempool. Gives the blocks that went, the old tip first, and the new ones upwards.
    *
    * @throws OUT_OF_RANGE when the chain is shorter, or the branch not longer than what it replaces
    */
-  reorg(depth: number, options?: { length?: number | undefined }): Promise<Uint8Array[]>;
+  reorg(depth: number, options?: { length?: number | undefined }): Promise<ReorgResult>;
   /**
    * Makes and submits signed transactions from matured coins of the wallet, taproot and P2WPKH in turn. Gives their
    * txids; fewer than asked when there are not as many matured coins.
@@ -33,8 +38,16 @@ export interface DevchainControl {
   createSpend(request?: SpendRequest): Promise<Uint8Array | undefined>;
   /** Declares a block invalid; the chain falls back to the best branch without it. @throws BLOCK_NOT_FOUND, INVALID_REQUEST */
   invalidate(hash: Uint8Array): Promise<void>;
+  /** Height of the tip. */
+  height(): number;
   /** Output scripts of the wallet. */
   scripts(): { p2tr: Uint8Array; p2wpkh: Uint8Array };
+}
+
+/** Hashes of the blocks that a reorganisation exchanged. */
+export interface ReorgResult {
+  disconnected: Uint8Array[];
+  connected: Uint8Array[];
 }
 
 /** What the control works with. */
@@ -51,6 +64,9 @@ export interface ControlParts {
 /** Blocks that one call mines at most: more would lie hours ahead of the clock. */
 const MAX_BLOCKS_PER_CALL = 40_000;
 
+/** Longest script that a coinbase may be made to pay to: longer ones can never be spent. */
+const MAX_COINBASE_SCRIPT_BYTES = 10_000;
+
 /** Bounds of the devchain's own transactions: none. */
 const UNBOUNDED = { maxFeeRateSatPerKvb: 0n, maxBurnSats: 0n };
 
@@ -59,14 +75,16 @@ export function createControl(parts: ControlParts): DevchainControl {
   const { opened, serial, clock } = parts;
 
   return {
-    async mine(count, signal) {
+    async mine(count, coinbaseScript, signal) {
       assertRange('count', count, 1, MAX_BLOCKS_PER_CALL);
+      assertRange('length of the coinbase script', coinbaseScript?.length ?? 0, 0, MAX_COINBASE_SCRIPT_BYTES);
+      const rewardScript = coinbaseScript === undefined || coinbaseScript.length === 0 ? undefined : coinbaseScript;
       const hashes: Uint8Array[] = [];
       while (hashes.length < count) {
         const hash = await serial(async () => {
           if (signal !== undefined) throwIfAborted(signal);
           const { chain, mempool } = opened();
-          return mineOn(chain.tree.tip, mempool.pool);
+          return mineOn(chain.tree.tip, mempool.pool, rewardScript);
         });
         hashes.push(hash);
       }
@@ -79,13 +97,18 @@ export function createControl(parts: ControlParts): DevchainControl {
         const length = options.length ?? depth + 1;
         assertRange('depth', depth, 1, tree.tip.height);
         assertRange('length', length, depth + 1, MAX_BLOCKS_PER_CALL);
-        let parent = tree.at(tree.tip.height - depth);
-        const hashes: Uint8Array[] = [];
-        while (parent !== undefined && hashes.length < length) {
-          hashes.push(await mineOn(parent, createPool()));
-          parent = tree.get(hashes[hashes.length - 1] ?? parent.hash);
+        const disconnected: Uint8Array[] = [];
+        let parent = tree.tip;
+        for (; disconnected.length < depth && parent.parent !== undefined; parent = parent.parent) {
+          disconnected.push(parent.hash);
         }
-        return hashes;
+        const connected: Uint8Array[] = [];
+        while (connected.length < length) {
+          const hash = await mineOn(parent, createPool(), undefined);
+          connected.push(hash);
+          parent = tree.get(hash) ?? parent;
+        }
+        return { disconnected, connected };
       });
     },
 
@@ -113,6 +136,8 @@ export function createControl(parts: ControlParts): DevchainControl {
       });
     },
 
+    height: () => opened().chain.tree.tip.height,
+
     scripts() {
       const { wallet } = opened();
       return { p2tr: wallet.taprootScript, p2wpkh: wallet.keyHashScript };
@@ -120,16 +145,17 @@ export function createControl(parts: ControlParts): DevchainControl {
   };
 
   /** Makes one block and takes it in; the extra nonce grows with every known block, so no two are alike. */
-  async function mineOn(parent: BlockNode, pool: Pool): Promise<Uint8Array> {
+  async function mineOn(parent: BlockNode, pool: Pool, script: Uint8Array | undefined): Promise<Uint8Array> {
     const { chain, wallet } = opened();
-    const template = makeTemplate(parent, pool, ['segwit'], clock);
+    const rewardScript = script ?? wallet.taprootScript;
+    const template = makeTemplate(parent, pool, ['segwit'], clock, rewardScript);
     const aheadS = template.currentTimeUnixS - Math.floor(clock.unixMs() / 1000);
     if (aheadS > MAX_FUTURE_BLOCK_TIME_S) {
       throw new HostError('NODE_BUSY', 'so many blocks were mined at once that their times are two hours ahead; wait', {
         retryAfterMs: (aheadS - MAX_FUTURE_BLOCK_TIME_S) * 1000,
       });
     }
-    const raw = solveTemplate(template, { rewardScript: wallet.taprootScript, extraNonce: chain.tree.size });
+    const raw = solveTemplate(template, { rewardScript, extraNonce: chain.tree.size });
     const verdict = await parts.accept(raw);
     if (verdict.outcome === 'rejected' || verdict.outcome === 'duplicate') {
       const reason = verdict.outcome === 'rejected' ? verdict.reason : verdict.outcome;

@@ -81,6 +81,7 @@ export function createDevchain(options: DevchainOptions): Devchain {
   const pacer = createPacer(clock);
   let running: Running | undefined;
   let starting = false;
+  let stopped = false;
   let listener: NodeListener | undefined;
   let blockTimer: NodeJS.Timeout | undefined;
 
@@ -105,12 +106,15 @@ export function createDevchain(options: DevchainOptions): Devchain {
   return {
     control,
     async start(toListener, signal) {
-      if (running !== undefined || starting) throw new HostError('INVALID_REQUEST', 'the devchain is running already');
+      if (running !== undefined || starting || stopped) {
+        throw new HostError('NODE_UNAVAILABLE', `the devchain was ${stopped ? 'stopped' : 'started'} already`);
+      }
       starting = true;
       try {
         throwIfAborted(signal);
         running = await open(signal);
         await premine(signal);
+        if (stopped) throw new HostError('NODE_UNAVAILABLE', 'the devchain was stopped while it started');
         listener = toListener;
         scheduleBlock();
       } catch (error) {
@@ -120,7 +124,10 @@ export function createDevchain(options: DevchainOptions): Devchain {
         starting = false;
       }
     },
-    stop: close,
+    async stop() {
+      stopped = true;
+      await close();
+    },
     async getInfo(signal) {
       throwIfAborted(signal);
       opened();
@@ -155,7 +162,7 @@ export function createDevchain(options: DevchainOptions): Devchain {
 
   async function premine(signal: AbortSignal): Promise<void> {
     const wanted = options.premineBlocks ?? (options.activity === undefined ? 0 : DEFAULT_PREMINE_WITH_ACTIVITY);
-    if (opened().chain.tree.size === 1 && wanted > 0) await control.mine(wanted, signal);
+    if (opened().chain.tree.size === 1 && wanted > 0) await control.mine(wanted, undefined, signal);
   }
 
   async function close(): Promise<void> {

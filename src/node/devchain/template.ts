@@ -1,5 +1,5 @@
 import { uint256ToBytes } from '../../core/bitcoin/target.js';
-import { hasWitness } from '../../core/bitcoin/transaction.js';
+import { hasWitness, WITNESS_SCALE_FACTOR } from '../../core/bitcoin/transaction.js';
 import type { Clock } from '../../core/clock.js';
 import type { BlockTemplate, NewTip } from '../node-api.js';
 import type { BlockNode } from './block-tree.js';
@@ -15,16 +15,17 @@ import {
   VERSION_ROLLING_MASK,
 } from './params.js';
 import type { Pool, PoolEntry } from './pool.js';
+import { countSigops } from './script.js';
 
 // Room that a template leaves for header and coinbase, as Bitcoin Core does.
 const RESERVED_WEIGHT = 8_000;
 const RESERVED_SIGOPS_COST = 400;
 
 /** Transactions of the next block: best rate first, each with the ancestors that it needs before it. */
-export function selectTransactions(pool: Pool, allowed: (entry: PoolEntry) => boolean): PoolEntry[] {
+function selectTransactions(pool: Pool, rewardScript: Uint8Array, allowed: (entry: PoolEntry) => boolean): PoolEntry[] {
   const chosen = new Set<PoolEntry>();
-  let weight = RESERVED_WEIGHT;
-  let sigops = RESERVED_SIGOPS_COST;
+  let weight = RESERVED_WEIGHT + rewardScript.length * WITNESS_SCALE_FACTOR;
+  let sigops = RESERVED_SIGOPS_COST + countSigops(rewardScript) * WITNESS_SCALE_FACTOR;
   for (const { entry, needs } of ranked(pool)) {
     if (chosen.has(entry)) continue;
     const missing = [...needs, entry].filter((other) => !chosen.has(other));
@@ -39,10 +40,21 @@ export function selectTransactions(pool: Pool, allowed: (entry: PoolEntry) => bo
   return [...chosen];
 }
 
-/** A template on the tip. @param rules without `segwit`, nothing with a witness is chosen (BIP 145) */
-export function makeTemplate(tip: BlockNode, pool: Pool, rules: readonly string[], clock: Clock): BlockTemplate {
+/**
+ * A template on a block.
+ *
+ * @param rules        without `segwit`, nothing with a witness is chosen (BIP 145)
+ * @param rewardScript where the coinbase will pay to, when that is known and may need more room than usual
+ */
+export function makeTemplate(
+  tip: BlockNode,
+  pool: Pool,
+  rules: readonly string[],
+  clock: Clock,
+  rewardScript: Uint8Array = new Uint8Array(0),
+): BlockTemplate {
   const witness = rules.includes('segwit');
-  const chosen = selectTransactions(pool, (entry) => witness || !hasWitness(entry.known.transaction));
+  const chosen = selectTransactions(pool, rewardScript, (entry) => witness || !hasWitness(entry.known.transaction));
   const positions = new Map(chosen.map((entry, index) => [entry, index]));
   const fees = chosen.reduce((sum, entry) => sum + entry.feeSats, 0n);
   const height = tip.height + 1;
