@@ -1,0 +1,87 @@
+import { lstatSync, readlinkSync } from 'node:fs';
+import type { ModuleDirectories } from './engine.js';
+
+/** The private /tmp and /dev/shm live in memory; without a bound a module could fill the machine's. Bytes (16 MiB). */
+const SCRATCH_BYTES = 16 * 1024 * 1024;
+
+/** User inside the sandbox, whatever it is outside: a module cannot learn its number on the host. */
+const INNER_ID = '1000';
+
+/** Where a module sees its directories. */
+export const INNER: ModuleDirectories = { code: '/module', data: '/data', socket: '/run/host' };
+
+/** Where an interpreter that lies outside of /usr is shown. */
+export const INNER_PROGRAMS = '/opt/modhost';
+
+/** Links or directories of the root that programs and loaders expect; distributions differ in which is which. */
+const ROOT_ENTRIES = ['/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32'];
+
+/**
+ * The only files of /etc that a module sees: what the loader, TLS, time zones and Java need to start. Nothing in them is
+ * about this machine's users, network or software.
+ */
+const ETC_ENTRIES = ['ld.so.cache', 'alternatives', 'ssl/certs', 'ca-certificates', 'pki/tls/certs', 'localtime'];
+const JAVA_ETC = /^java-[0-9]+-openjdk$/;
+
+/** One directory or file of the host, and where it is shown inside. */
+export interface Bind {
+  readonly source: string;
+  readonly target: string;
+}
+
+/** What differs from spawn to spawn. */
+export interface SandboxLayout {
+  readonly code: string;
+  readonly data: string;
+  readonly socket: string;
+  /** Directory with `passwd`, `group` and `hosts` that tell of one user and no network. */
+  readonly etc: string;
+  readonly readOnly: readonly Bind[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/**
+ * Arguments of bubblewrap for an empty root with an allow-list in it. Order matters: mounts are made in the order given,
+ * and the root is made read-only only after the last one.
+ *
+ * @param javaEtc names found in /etc, from which Java's configuration directories are taken
+ * @see bwrap(1)
+ */
+export function bubblewrapArguments(layout: SandboxLayout, etcNames: readonly string[]): string[] {
+  const args: string[] = [];
+  const readOnly = (source: string, target: string): void => void args.push('--ro-bind', source, target);
+  readOnly('/usr', '/usr');
+  for (const path of ROOT_ENTRIES) args.push(...rootEntry(path));
+  args.push('--ro-bind-try', '/nix/store', '/nix/store');
+  for (const name of [...ETC_ENTRIES, ...etcNames.filter((name) => JAVA_ETC.test(name))]) {
+    args.push('--ro-bind-try', `/etc/${name}`, `/etc/${name}`);
+  }
+  for (const name of ['passwd', 'group', 'hosts', 'nsswitch.conf']) readOnly(`${layout.etc}/${name}`, `/etc/${name}`);
+  args.push('--proc', '/proc', '--dev', '/dev');
+  args.push('--size', String(SCRATCH_BYTES), '--tmpfs', '/dev/shm', '--remount-ro', '/dev');
+  args.push('--size', String(SCRATCH_BYTES), '--tmpfs', '/tmp');
+  for (const { source, target } of layout.readOnly) readOnly(source, target);
+  readOnly(layout.code, INNER.code);
+  args.push('--bind', layout.data, INNER.data);
+  readOnly(layout.socket, INNER.socket);
+  args.push('--remount-ro', '/');
+  args.push('--unshare-user', '--disable-userns', '--unshare-ipc', '--unshare-pid', '--unshare-uts', '--unshare-net');
+  args.push('--unshare-cgroup-try', '--uid', INNER_ID, '--gid', INNER_ID, '--cap-drop', 'ALL');
+  args.push('--die-with-parent', '--new-session', '--hostname', 'module', '--chdir', INNER.code, '--clearenv');
+  for (const [name, value] of Object.entries(layout.env)) args.push('--setenv', name, value);
+  return args;
+}
+
+/** The files of the sandbox's own /etc: without them `getpwuid` and `localhost` fail in ways that authors cannot explain. */
+export const ETC_FILES: ReadonlyMap<string, string> = new Map([
+  ['passwd', `module:x:${INNER_ID}:${INNER_ID}:module:${INNER.data}:/usr/sbin/nologin\n`],
+  ['group', `module:x:${INNER_ID}:\n`],
+  ['hosts', '127.0.0.1 localhost module\n::1 localhost\n'],
+  ['nsswitch.conf', 'passwd: files\ngroup: files\nhosts: files dns\n'],
+]);
+
+function rootEntry(path: string): string[] {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return [];
+  return found.isSymbolicLink() ? ['--symlink', readlinkSync(path), path] : ['--ro-bind', path, path];
+}

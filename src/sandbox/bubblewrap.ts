@@ -1,0 +1,163 @@
+import { readdirSync } from 'node:fs';
+import { chmod, mkdir, realpath, writeFile } from 'node:fs/promises';
+import { basename, isAbsolute, join, normalize } from 'node:path';
+import { HostError } from '../contract/error.js';
+import { type Bind, bubblewrapArguments, ETC_FILES, INNER, INNER_PROGRAMS } from './bubblewrap-arguments.js';
+import type { ConfinedCommand, ConfineSpec, SandboxEngine } from './engine.js';
+import { type Guarantee, type GuaranteeName, guarantees } from './guarantee.js';
+import { launchChain, SYSTEM_PATH } from './launch-chain.js';
+import { assertUsable } from './ownership.js';
+import { stageSources } from './stage.js';
+
+/** Descriptor with bubblewrap's arguments: on its command line the module could read the host's paths in /proc/1. */
+const ARGS_FD = 3;
+/** Descriptor on which bubblewrap tells the pid of the confined tree. */
+const STATUS_FD = 4;
+
+/** What the engine needs to know of the machine. */
+export interface BubblewrapOptions {
+  /** Absolute path of bwrap. */
+  readonly bwrap: string;
+  /** Directory of the host, its own, in which `etc/` is made; writable to nobody else. */
+  readonly runDir: string;
+  /** True when every spec comes with an identity: the host is root and may change users. */
+  readonly ownUsers: boolean;
+  /** Promises that were tried on this machine: true = it held, false = it did not. */
+  readonly tried: ReadonlyMap<GuaranteeName, boolean>;
+  /** Descriptors of the host that a child would inherit, asked before each start. */
+  readonly inherited: () => readonly number[];
+}
+
+/**
+ * Confines by bubblewrap: an empty root with an allow-list in it, no network, namespaces of its own, no privileges to
+ * gain, a user of its own where the host is root. Memory, CPU, disk and system calls are not bounded, and it says so.
+ */
+export async function createBubblewrapEngine(options: BubblewrapOptions): Promise<SandboxEngine> {
+  const etc = await writeEtc(options.runDir);
+  return {
+    name: 'bubblewrap',
+    view: () => INNER,
+    prepare: (spec) => prepare(options, etc, spec),
+    containment: () => containment(options),
+  };
+}
+
+async function prepare(options: BubblewrapOptions, etc: string, spec: ConfineSpec): Promise<ConfinedCommand> {
+  await assertUsable(spec.directories, spec.identity);
+  const shown = await extraBinds(spec.extraReadOnly);
+  const { program, bind } = await locateProgram(spec, shown);
+  const readOnly = bind === undefined ? shown : [...shown, bind];
+  const { code, data, socket } = spec.directories;
+  const sources = [...new Set([code, data, socket, etc, ...readOnly.map(({ source }) => source)])];
+  const { command: stage, pathOf } = await stageSources(sources, spec.identity);
+  const staged = (path: string): string => pathOf.get(path) ?? path;
+  const args = bubblewrapArguments(
+    {
+      code: staged(code),
+      data: staged(data),
+      socket: staged(socket),
+      etc: staged(etc),
+      readOnly: readOnly.map(({ source, target }) => ({ source: staged(source), target })),
+      env: spec.env,
+    },
+    readdirSync('/etc'),
+  );
+  const [file = '', ...rest] = [
+    ...stage,
+    ...launchChain(
+      { limits: spec.limits, identity: spec.identity, hostPid: process.pid, inherited: options.inherited() },
+      [
+        options.bwrap,
+        ...['--args', String(ARGS_FD), '--json-status-fd', String(STATUS_FD), '--', program],
+        ...spec.args,
+      ],
+    ),
+  ];
+  return {
+    file,
+    args: rest,
+    env: { PATH: SYSTEM_PATH },
+    cwd: '/',
+    inputs: new Map([[ARGS_FD, Buffer.from(`${args.join('\0')}\0`)]]),
+    statusFd: STATUS_FD,
+    launcher: basename(options.bwrap),
+  };
+}
+
+/** Where the program is inside; one that lies outside of everything shown is shown by itself, its neighbours are not. */
+async function locateProgram(spec: ConfineSpec, shown: readonly Bind[]): Promise<{ program: string; bind?: Bind }> {
+  if (spec.program.from === 'module') return { program: join(INNER.code, spec.program.path) };
+  const source = await realpath(spec.program.path).catch((cause: unknown) => {
+    throw new HostError('INTERPRETER_MISSING', `${spec.program.path} is not there`, { cause });
+  });
+  const visible = [{ source: '/usr', target: '/usr' }, ...shown];
+  const around = visible.find((bind) => source === bind.source || source.startsWith(`${bind.source}/`));
+  // By the link's own name where it is visible: `python3` in a virtual environment finds its packages by it.
+  if (around !== undefined) {
+    const byName = visible.some((bind) => spec.program.path.startsWith(`${bind.target}/`));
+    return { program: byName ? spec.program.path : around.target + source.slice(around.source.length) };
+  }
+  const target = `${INNER_PROGRAMS}/${basename(source)}`;
+  return { program: target, bind: { source, target } };
+}
+
+/** Targets that would cover what the sandbox itself mounts, or open what it hides. */
+const FORBIDDEN_EXTRAS = ['/', '/proc', '/sys', '/dev', '/run', '/tmp', '/etc', '/usr', INNER.code, INNER.data];
+
+async function extraBinds(paths: readonly string[]): Promise<Bind[]> {
+  return Promise.all(
+    paths.map(async (path): Promise<Bind> => {
+      const target = normalize(path).replace(/(?<=.)\/$/, '');
+      if (
+        !isAbsolute(target) ||
+        FORBIDDEN_EXTRAS.includes(target) ||
+        /^\/(?:proc|sys|dev|module|data)\//.test(target)
+      ) {
+        throw new HostError('BAD_CONFIG', `extra read-only path ${path} cannot be shown to a module`);
+      }
+      const source = await realpath(target).catch((cause: unknown) => {
+        throw new HostError('BAD_CONFIG', `extra read-only path ${path} is not there`, { cause });
+      });
+      return { source, target };
+    }),
+  );
+}
+
+async function writeEtc(runDir: string): Promise<string> {
+  const etc = join(await realpath(runDir), 'etc');
+  await mkdir(etc, { recursive: true });
+  await chmod(etc, 0o755);
+  for (const [name, text] of ETC_FILES) {
+    await writeFile(join(etc, name), text);
+    await chmod(join(etc, name), 0o444);
+  }
+  return etc;
+}
+
+function containment({ ownUsers, tried }: BubblewrapOptions): Guarantee[] {
+  const known = new Map<GuaranteeName, Omit<Guarantee, 'name'>>();
+  const enforced = (name: GuaranteeName, by: string): void => {
+    const held = tried.get(name);
+    known.set(
+      name,
+      held === false
+        ? { state: 'none', by: `${by} was tried on this machine and did not hold`, verified: true }
+        : { state: 'enforced', by, verified: held === true },
+    );
+  };
+  enforced('filesystem', 'bubblewrap, empty root');
+  enforced('network', 'bubblewrap, network namespace');
+  enforced('processes', 'bubblewrap, process namespace');
+  enforced('privileges', 'no_new_privs, no capabilities, no further user namespaces');
+  enforced('open_files', 'RLIMIT_NOFILE of each process');
+  enforced('lifetime', 'parent death signal and process namespace, from the moment that the program runs');
+  if (ownUsers) {
+    enforced('user', 'a user id of its own');
+    enforced('pids', "RLIMIT_NPROC of the module's user");
+  } else {
+    const by = 'the host is not root: modules run as its own user';
+    known.set('user', { state: 'none', by, verified: false });
+    known.set('pids', { state: 'none', by, verified: false });
+  }
+  return guarantees(known, 'not enforced by this version of modhost');
+}

@@ -1,0 +1,76 @@
+import type { Guarantee } from './guarantee.js';
+import type { ResourceLimits } from './limits.js';
+
+/** The three directories of one spawn. */
+export interface ModuleDirectories {
+  /** The module's program, read-only to it. */
+  readonly code: string;
+  /** Its own files, writable. */
+  readonly data: string;
+  /** This spawn's socket and token, read-only to it; connecting works nonetheless. */
+  readonly socket: string;
+}
+
+/** Operating system user of one module. */
+export interface ModuleIdentity {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** What is executed: a file of the module, or an interpreter of the host's machine. */
+export type Program =
+  | { readonly from: 'module' /** Path inside the code directory. */; readonly path: string }
+  | { readonly from: 'host' /** Absolute path on the host. */; readonly path: string };
+
+/** One process to confine. All paths are the host's, absolute and without links. */
+export interface ConfineSpec {
+  /** The module's name, for messages. */
+  readonly name: string;
+  readonly directories: ModuleDirectories;
+  readonly program: Program;
+  readonly args: readonly string[];
+  /** The whole environment of the process, in the paths of `view`; nothing else is added but PWD. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly limits: ResourceLimits;
+  /** User that the process runs as; undefined = the host's own. */
+  readonly identity: ModuleIdentity | undefined;
+  /** More of the host's files and directories that the module may read, under their own paths. */
+  readonly extraReadOnly: readonly string[];
+}
+
+/** What to spawn so that the process runs confined. It holds no resources: an unused one needs no clean-up. */
+export interface ConfinedCommand {
+  readonly file: string;
+  readonly args: readonly string[];
+  /** Environment of the first program of the chain. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd: string;
+  /** Bytes to write to descriptors of the child, each closed after its last byte. */
+  readonly inputs: ReadonlyMap<number, Uint8Array>;
+  /**
+   * Descriptor on which the chain tells, as JSON documents, `{"child-pid": N}`: the first process of the confined tree.
+   * Undefined = the spawned process is itself the program.
+   */
+  readonly statusFd: number | undefined;
+  /** Name (`/proc/PID/comm`) that the payload bears before it becomes the program. */
+  readonly launcher: string | undefined;
+}
+
+/**
+ * Confines processes. It starts none, keeps no state of a spawn, and must not promise more than it does: what
+ * `containment` calls enforced is refused by the kernel, not by good manners.
+ */
+export interface SandboxEngine {
+  /** `bubblewrap` or `none`. */
+  readonly name: string;
+  /** Where the module sees its directories; what is put into its environment must use these paths. */
+  view(directories: ModuleDirectories): ModuleDirectories;
+  /**
+   * Makes the command for one process.
+   *
+   * @throws HostError START_FAILED when a path is not there or not reachable for the module's user, SANDBOX_UNAVAILABLE
+   */
+  prepare(spec: ConfineSpec): Promise<ConfinedCommand>;
+  /** What holds for every process of this engine, one entry per promise. */
+  containment(): Guarantee[];
+}

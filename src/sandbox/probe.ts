@@ -1,0 +1,142 @@
+import { accessSync, constants, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ConfinedCommand } from './engine.js';
+import { FIRST_MODULE_UID } from './identity.js';
+import { SYSTEM_PATH } from './launch-chain.js';
+
+/** What a short command printed and how it ended. */
+export interface RunAnswer {
+  /** Exit code; null when a signal ended it or it did not start. */
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a command to its end, bounded in time and output; handed in, because this room starts no processes. Never rejects. */
+export type RunOnce = (command: ConfinedCommand) => Promise<RunAnswer>;
+
+/** Something that this machine can do, or why not and what to do about it. */
+export type Ability =
+  | { readonly works: true; readonly path: string }
+  | { readonly works: false; readonly reason: string; readonly cure: string };
+
+/** What this machine can do to confine a process. */
+export interface SandboxProbe {
+  /** bubblewrap is there and ran a program in a namespace. */
+  readonly bubblewrap: Ability;
+  /** prlimit and setpriv are there. */
+  readonly tools: Ability;
+  /** The host may run a process as a user of its own. */
+  readonly ownUsers: Ability;
+}
+
+/** Finds out by trying: a version says little, since distributions, containers and sysctls all can forbid namespaces. */
+export async function probeSandbox(run: RunOnce): Promise<SandboxProbe> {
+  const tools = findTools();
+  return { bubblewrap: await tryBubblewrap(run), tools, ownUsers: await tryUsers(run, tools) };
+}
+
+async function tryBubblewrap(run: RunOnce): Promise<Ability> {
+  if (process.platform !== 'linux') {
+    return {
+      works: false,
+      reason: `bubblewrap needs Linux, this is ${process.platform}`,
+      cure: 'run the host on Linux',
+    };
+  }
+  const path = findProgram('bwrap');
+  if (path === undefined) {
+    return { works: false, reason: 'bubblewrap (bwrap) is not installed', cure: 'apt install bubblewrap' };
+  }
+  const args = [
+    '--ro-bind',
+    '/',
+    '/',
+    '--proc',
+    '/proc',
+    '--unshare-user',
+    '--disable-userns',
+    '--unshare-pid',
+    '--unshare-net',
+  ];
+  const answer = await run(
+    plain(path, [...args, '--size', '4096', '--tmpfs', '/tmp', '--', '/bin/sh', '-c', 'echo confined']),
+  );
+  if (answer.code === 0 && answer.stdout.trim() === 'confined') return { works: true, path };
+  const [reason = ''] = answer.stderr.trim().split('\n');
+  return { works: false, reason: reason || `bubblewrap ended with ${answer.code}`, cure: cureOf(reason) };
+}
+
+function cureOf(reason: string): string {
+  if (/unknown option/i.test(reason)) return 'install bubblewrap 0.8 or newer';
+  if (readsOne('/proc/sys/kernel/apparmor_restrict_unprivileged_userns')) {
+    return 'allow user namespaces to bwrap: an AppArmor profile with `userns`, or sysctl kernel.apparmor_restrict_unprivileged_userns=0';
+  }
+  if (/namespace|uid map|not permitted|permission denied/i.test(reason)) {
+    return 'allow user namespaces: sysctl kernel.unprivileged_userns_clone=1 and user.max_user_namespaces above 0; in a container, a seccomp profile that permits them';
+  }
+  return "run `bwrap --ro-bind / / true` as the host's user to see what it lacks";
+}
+
+function readsOne(path: string): boolean {
+  try {
+    return readFileSync(path, 'latin1').trim() === '1';
+  } catch {
+    return false;
+  }
+}
+
+function findTools(): Ability {
+  const missing = ['prlimit', 'setpriv'].filter((name) => findProgram(name) === undefined);
+  const [path] = [findProgram('setpriv')];
+  return missing.length === 0 && path !== undefined
+    ? { works: true, path }
+    : { works: false, reason: `${missing.join(' and ')} not installed`, cure: 'apt install util-linux' };
+}
+
+async function tryUsers(run: RunOnce, tools: Ability): Promise<Ability> {
+  if (process.getuid?.() !== 0) {
+    return {
+      works: false,
+      reason: 'the host is not root',
+      cure: 'run the host as root, or accept one user for all modules',
+    };
+  }
+  if (!tools.works) return tools;
+  const user = String(FIRST_MODULE_UID);
+  const answer = await run(
+    plain(tools.path, ['--reuid', user, '--regid', user, '--clear-groups', '--', '/bin/sh', '-c', 'id -u']),
+  );
+  if (answer.code === 0 && answer.stdout.trim() === user) return { works: true, path: tools.path };
+  return {
+    works: false,
+    reason: `root cannot become user ${user} here: ${answer.stderr.trim().split('\n')[0] ?? ''}`,
+    cure: 'run the host outside of a user namespace, or in one that maps this user',
+  };
+}
+
+/** Absolute path of a system program, or undefined. */
+export function findProgram(name: string): string | undefined {
+  return SYSTEM_PATH.split(':')
+    .map((dir) => join(dir, name))
+    .find((path) => {
+      try {
+        accessSync(path, constants.X_OK);
+        return true;
+      } catch {
+        return false;
+      }
+    });
+}
+
+function plain(file: string, args: readonly string[]): ConfinedCommand {
+  return {
+    file,
+    args,
+    env: { PATH: SYSTEM_PATH },
+    cwd: '/',
+    inputs: new Map(),
+    statusFd: undefined,
+    launcher: undefined,
+  };
+}
