@@ -1,3 +1,4 @@
+import type { Transaction } from '../../gen/ts/modhost/v1/bitcoin.js';
 import type {
   ChainServiceService,
   FoundTransaction,
@@ -7,17 +8,10 @@ import type {
 import { ErrorReason } from '../../gen/ts/modhost/v1/error.js';
 import { HostError, throwIfAborted } from '../contract/error.js';
 import type { ServiceImpl } from '../contract/service.js';
-import { blockTransactionCount, iterateBlockTransactions } from '../core/bitcoin/block.js';
+import { blockTransactionCount, iterateBlockOutlines } from '../core/bitcoin/block.js';
 import type { NodeApi } from '../node/node-api.js';
 import { optionalHash, requireHash, requireList, requireMessage } from './check.js';
-import {
-  type DecodedTransaction,
-  fromNode,
-  MAX_BATCH_BYTES,
-  toBody,
-  toTransaction,
-  transactionFormat,
-} from './decoded.js';
+import { fromNode, MAX_BATCH_BYTES, MAX_WITNESS_ITEMS, toBody, toTransaction, transactionFormat } from './decoded.js';
 import { fetchAhead } from './fetch-ahead.js';
 
 /** Transactions of one batch: each may cost the node a search on disk. */
@@ -121,22 +115,26 @@ function ownReason(error: unknown): ErrorReason {
   throw error;
 }
 
-function* inBatches(raw: Uint8Array, startIndex: number): Generator<DecodedTransaction['transaction'][], void> {
-  const items = iterateBlockTransactions(raw);
-  let batch: DecodedTransaction['transaction'][] = [];
+function* inBatches(raw: Uint8Array, startIndex: number): Generator<Transaction[], void> {
+  const outlines = iterateBlockOutlines(raw);
+  let batch: Transaction[] = [];
   let size = 0;
-  for (;;) {
-    const next = fromNode('block', () => items.next());
+  let items = 0;
+  for (let index = 0; ; index++) {
+    const next = fromNode('block', () => outlines.next());
     if (next.done === true) break;
-    if (next.value.index < startIndex) continue;
-    const { transaction, sizeBytes } = toTransaction(next.value.transaction);
-    if (batch.length > 0 && size + sizeBytes > MAX_BATCH_BYTES) {
+    if (index < startIndex) continue;
+    const { transaction, sizeBytes } = toTransaction(next.value);
+    const more = transaction.witnessOmitted ? 0 : next.value.witnessItems;
+    if (batch.length > 0 && (size + sizeBytes > MAX_BATCH_BYTES || items + more > MAX_WITNESS_ITEMS)) {
       yield batch;
       batch = [];
       size = 0;
+      items = 0;
     }
     batch.push(transaction);
     size += sizeBytes;
+    items += more;
   }
   if (batch.length > 0) yield batch;
 }

@@ -1,21 +1,27 @@
 import { type BlockHeader, type Transaction, TransactionFormat } from '../../gen/ts/modhost/v1/bitcoin.js';
 import { HostError } from '../contract/error.js';
 import { blockHash, parseHeader } from '../core/bitcoin/header.js';
-import { MalformedBytesError } from '../core/bitcoin/reader.js';
 import {
-  MAX_TRANSACTION_BYTES,
-  type Transaction as Parsed,
-  parseTransaction,
-  txid,
-  weight,
-  wtxid,
-} from '../core/bitcoin/transaction.js';
+  outlineTransaction,
+  outlineTxid,
+  outlineWtxid,
+  strippedBytes,
+  type TransactionOutline,
+} from '../core/bitcoin/outline.js';
+import { MalformedBytesError } from '../core/bitcoin/reader.js';
+import { MAX_TRANSACTION_BYTES, parseTransaction } from '../core/bitcoin/transaction.js';
 import { equalBytes } from '../core/bytes.js';
 import type { HeaderAt } from '../node/node-api.js';
 import { requireBytes, requireKnown } from './check.js';
 
 /** Bytes of one decoded transaction above which its witnesses are left out: 4 MiB less room for what surrounds it. */
 export const MAX_DECODED_BYTES = 4 * 1024 * 1024 - 4096;
+
+/**
+ * Witness items of one decoded transaction above which its witnesses are left out. Each becomes an object that takes
+ * about a microsecond, and a miner can make millions; no transaction that nodes relay comes near.
+ */
+export const MAX_WITNESS_ITEMS = 100_000;
 
 /** Bytes of one batch or page, unless a single entry is larger; keeps buffers of slow readers small. */
 export const MAX_BATCH_BYTES = 1024 * 1024;
@@ -39,27 +45,28 @@ export function fromModule<T>(field: string, read: () => T): T {
   return decodeOr('INVALID_REQUEST', `${field} cannot be decoded`, read);
 }
 
-/** A transaction that a module sent, known to be one. @throws FIELD_REQUIRED, OUT_OF_RANGE, INVALID_REQUEST */
-export function transactionFromModule(raw: Uint8Array, field: string): Parsed {
-  return fromModule(field, () => parseTransaction(requireBytes(raw, MAX_TRANSACTION_BYTES, field)));
+/** Outline of a transaction that a module sent. @throws FIELD_REQUIRED, OUT_OF_RANGE, INVALID_REQUEST */
+export function transactionFromModule(raw: Uint8Array, field: string): TransactionOutline {
+  return fromModule(field, () => outlineTransaction(requireBytes(raw, MAX_TRANSACTION_BYTES, field)));
 }
 
-/** The transaction as the contract has it, its witnesses left out when it would not fit into one message. */
-export function toTransaction(parsed: Parsed): DecodedTransaction {
-  const full = decodedSize(parsed, true);
-  const omitted = full > MAX_DECODED_BYTES;
+/** The transaction as the contract has it, its witnesses left out when there is too much of them. */
+export function toTransaction(outline: TransactionOutline): DecodedTransaction {
+  const full = decodedSize(outline);
+  const omitted = outline.witnessItems > MAX_WITNESS_ITEMS || full > MAX_DECODED_BYTES;
+  const { version, inputs, outputs, lockTime } = parseTransaction(omitted ? strippedBytes(outline) : outline.raw);
   return {
     transaction: {
-      txid: txid(parsed),
-      wtxid: wtxid(parsed),
-      version: parsed.version,
-      inputs: omitted ? parsed.inputs.map((input) => ({ ...input, witness: [] })) : parsed.inputs,
-      outputs: parsed.outputs,
-      lockTime: parsed.lockTime,
-      weight: weight(parsed),
+      txid: outlineTxid(outline),
+      wtxid: outlineWtxid(outline),
+      version,
+      inputs,
+      outputs,
+      lockTime,
+      weight: outline.weight,
       witnessOmitted: omitted,
     },
-    sizeBytes: omitted ? decodedSize(parsed, false) : full,
+    sizeBytes: omitted ? decodedSize({ ...outline, witnessItems: 0, witnessBytes: 0 }) : full,
   };
 }
 
@@ -74,7 +81,7 @@ export function toBody(
   if (format !== TransactionFormat.DECODED) {
     return { body: { $case: 'raw', value: raw }, sizeBytes: raw.byteLength + ENTRY_OVERHEAD_BYTES };
   }
-  const { transaction, sizeBytes } = toTransaction(fromNode('transaction', () => parseTransaction(raw)));
+  const { transaction, sizeBytes } = toTransaction(fromNode('transaction', () => outlineTransaction(raw)));
   return { body: { $case: 'decoded', value: transaction }, sizeBytes };
 }
 
@@ -109,19 +116,10 @@ function decodeOr<T>(reason: 'NODE_ERROR' | 'INVALID_REQUEST', message: string, 
   }
 }
 
-/** Upper bound of the encoded message: fixed parts rounded up, tag and length counted for each byte field. */
-function decodedSize(parsed: Parsed, witness: boolean): number {
-  let size = ENTRY_OVERHEAD_BYTES;
-  for (const input of parsed.inputs) {
-    size += 64 + input.scriptSig.byteLength;
-    if (witness) for (const item of input.witness) size += fieldSize(item.byteLength);
-  }
-  for (const output of parsed.outputs) size += 24 + output.scriptPubkey.byteLength;
-  return size;
-}
-
-function fieldSize(length: number): number {
-  if (length < 0x80) return length + 2;
-  if (length < 0x4000) return length + 3;
-  return length + 5;
+/** Upper bound of the encoded message: fixed parts rounded up, and what the lengths of witness items may take. */
+function decodedSize(outline: TransactionOutline): number {
+  const { inputCount, outputCount, scriptBytes, witnessItems, witnessBytes } = outline;
+  // A tag and a length of one byte each; lengths of more than that belong to items of at least 128 bytes.
+  const witness = witnessBytes + 2 * witnessItems + Math.ceil(witnessBytes / 128);
+  return ENTRY_OVERHEAD_BYTES + 64 * inputCount + 24 * outputCount + scriptBytes + witness;
 }

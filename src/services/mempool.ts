@@ -1,7 +1,8 @@
 import type { MempoolServiceService, SubmitTransactionRequest } from '../../gen/ts/modhost/v1/mempool.js';
 import { HostError } from '../contract/error.js';
 import type { ServiceImpl } from '../contract/service.js';
-import { MAX_MONEY_SATS, parseTransaction, txid, wtxid } from '../core/bitcoin/transaction.js';
+import { outlineTransaction, outlineTxid, outlineWtxid } from '../core/bitcoin/outline.js';
+import { MAX_MONEY_SATS } from '../core/bitcoin/transaction.js';
 import { toHex } from '../core/bytes.js';
 import { printable } from '../core/printable.js';
 import type { MempoolVerdict, NodeApi, SubmitOptions } from '../node/node-api.js';
@@ -49,7 +50,7 @@ export function createMempoolService({ node }: { node: NodeApi }): ServiceImpl<t
       }
       return {
         body: toBody(raw, form).body,
-        wtxid: entry.wtxid ?? fromNode('transaction', () => wtxid(parseTransaction(raw))),
+        wtxid: entry.wtxid ?? fromNode('transaction', () => outlineWtxid(outlineTransaction(raw))),
         vsize: entry.vsize,
         feeSats: entry.feeSats,
         timeUnixS: entry.timeUnixS,
@@ -105,7 +106,7 @@ function submitOptions(request: Pick<SubmitTransactionRequest, 'maxFeeRateSatPer
 
 function requirePackage(raws: readonly Uint8Array[]): readonly Uint8Array[] {
   requireList(raws, MAX_PACKAGE_COUNT, 'raws');
-  const ids = new Set(raws.map((raw, index) => toHex(txid(transactionFromModule(raw, `raws[${index}]`)))));
+  const ids = new Set(raws.map((raw, index) => toHex(outlineTxid(transactionFromModule(raw, `raws[${index}]`)))));
   if (ids.size !== raws.length) throw new HostError('INVALID_REQUEST', 'raws holds a transaction twice');
   return raws;
 }

@@ -9,6 +9,7 @@ import {
 } from '../../src/core/bitcoin/block.js';
 import { blockHash, parseHeader, previousHashOf, serializeHeader } from '../../src/core/bitcoin/header.js';
 import { merkleRoot, merkleTree } from '../../src/core/bitcoin/merkle.js';
+import { outlineTransaction, outlineTxid, outlineWtxid, strippedBytes } from '../../src/core/bitcoin/outline.js';
 import { ByteReader, MalformedBytesError, readCompactSize } from '../../src/core/bitcoin/reader.js';
 import {
   bitsFromTarget,
@@ -104,6 +105,22 @@ describe('transactions', () => {
     expect(() => parseTransaction(bytes(hex))).toThrow(MalformedBytesError);
   });
 
+  it.each([
+    ['native', NATIVE_P2WPKH, 2],
+    ['nested', P2SH_P2WPKH, 2],
+    ['coinbase of the first block', GENESIS.subarray(81), 0],
+  ])('outlines without decoding: %s', (_name, raw, witnessItems) => {
+    const outline = outlineTransaction(raw);
+    const parsed = parseTransaction(raw);
+    expect(outline).toMatchObject({
+      inputCount: parsed.inputs.length,
+      outputCount: parsed.outputs.length,
+      witnessItems,
+    });
+    expect(toHex(strippedBytes(outline))).toBe(toHex(serializeTransaction(parsed, { witness: false })));
+    expect(toHex(outlineTxid(outline))).toBe(toHex(txid(parsed)));
+  });
+
   it('refuses every prefix of a transaction', () => {
     for (let length = 0; length < NATIVE_P2WPKH.byteLength; length++) {
       expect(() => parseTransaction(NATIVE_P2WPKH.subarray(0, length))).toThrow(MalformedBytesError);
@@ -122,7 +139,14 @@ describe('transactions', () => {
     for (let round = 0; round < 6_000; round++) {
       const source = sources[round % sources.length] ?? GENESIS;
       const mutated = mutate(source, random);
-      expectDeclared(() => parseTransaction(mutated));
+      const parsed = expectDeclared(() => parseTransaction(mutated));
+      const outline = expectDeclared(() => outlineTransaction(mutated));
+      expect(outline === undefined).toBe(parsed === undefined);
+      if (parsed !== undefined && outline !== undefined) {
+        expect(toHex(outlineTxid(outline))).toBe(toHex(txid(parsed)));
+        expect(toHex(outlineWtxid(outline))).toBe(toHex(wtxid(parsed)));
+        expect(outline.weight).toBe(weight(parsed));
+      }
       expectDeclared(() => parseBlock(mutated));
       expectDeclared(() => measureBlock(mutated));
     }
@@ -252,11 +276,12 @@ function emptyWitness(): string {
   return `${stripped.slice(0, 8)}0001${stripped.slice(8, -8)}00${stripped.slice(-8)}`;
 }
 
-function expectDeclared(read: () => unknown): void {
+function expectDeclared<T>(read: () => T): T | undefined {
   try {
-    read();
+    return read();
   } catch (error) {
     expect(error).toBeInstanceOf(MalformedBytesError);
+    return undefined;
   }
 }
 

@@ -1,12 +1,7 @@
 import { type BlockHeader, HEADER_BYTES, parseHeader } from './header.js';
+import { readOutline, type TransactionOutline } from './outline.js';
 import { ByteReader, MalformedBytesError } from './reader.js';
-import {
-  readTransaction,
-  serializeTransaction,
-  type Transaction,
-  WITNESS_SCALE_FACTOR,
-  weight,
-} from './transaction.js';
+import { readTransaction, serializeTransaction, type Transaction, WITNESS_SCALE_FACTOR } from './transaction.js';
 import { ByteWriter, compactSizeLength } from './writer.js';
 
 /** Largest serialised block, bytes: the weight limit of 4,000,000 with nothing but witness (BIP 141). */
@@ -59,6 +54,13 @@ export function* iterateBlockTransactions(bytes: Uint8Array): Generator<BlockTra
   reader.end();
 }
 
+/** Outlines of a block's transactions in their order: what to read of a stranger's block first. @throws MalformedBytesError */
+export function* iterateBlockOutlines(bytes: Uint8Array): Generator<TransactionOutline, void, undefined> {
+  const { reader, count } = openBlock(bytes);
+  for (let index = 0; index < count; index++) yield readOutline(reader);
+  reader.end();
+}
+
 /** Number of transactions that a block announces; read without decoding them. @throws MalformedBytesError */
 export function blockTransactionCount(bytes: Uint8Array): number {
   return openBlock(bytes).count;
@@ -66,10 +68,10 @@ export function blockTransactionCount(bytes: Uint8Array): number {
 
 /** Number of transactions, and weight units of the whole block (BIP 141). @throws MalformedBytesError */
 export function measureBlock(bytes: Uint8Array): { txCount: number; weight: number } {
-  const { count } = openBlock(bytes);
-  let total = (HEADER_BYTES + compactSizeLength(count)) * WITNESS_SCALE_FACTOR;
-  for (const item of iterateBlockTransactions(bytes)) total += weight(item.transaction);
-  return { txCount: count, weight: total };
+  const txCount = blockTransactionCount(bytes);
+  let total = (HEADER_BYTES + compactSizeLength(txCount)) * WITNESS_SCALE_FACTOR;
+  for (const outline of iterateBlockOutlines(bytes)) total += outline.weight;
+  return { txCount, weight: total };
 }
 
 /** Bytes of a block with witness, from its header's 80 bytes and its transactions. */

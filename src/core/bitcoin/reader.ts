@@ -69,6 +69,11 @@ export class ByteReader {
     return this.#bytes.subarray(start, start + length);
   }
 
+  /** Passes over the next `length` bytes. */
+  skip(length: number): void {
+    this.#advance(length);
+  }
+
   /** A view of bytes already read, from `start` up to here. */
   since(start: number): Uint8Array {
     return this.#bytes.subarray(start, this.#offset);

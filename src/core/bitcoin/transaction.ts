@@ -11,10 +11,12 @@ export const WITNESS_SCALE_FACTOR = 4;
 /** Most money there can be, satoshis; an output above it is never valid. */
 export const MAX_MONEY_SATS = 2_100_000_000_000_000n;
 
-// Smallest serialised forms, bytes; they bound hostile counts by the bytes that are there.
-const LEAST_INPUT_BYTES = 32 + 4 + 1 + 4;
-const LEAST_OUTPUT_BYTES = 8 + 1;
-const LEAST_WITNESS_ITEM_BYTES = 1;
+/** Smallest serialised input, bytes; like the next two it bounds a hostile count by the bytes that are there. */
+export const LEAST_INPUT_BYTES = 32 + 4 + 1 + 4;
+/** Smallest serialised output, bytes. */
+export const LEAST_OUTPUT_BYTES = 8 + 1;
+/** Smallest serialised witness item, bytes. */
+export const LEAST_WITNESS_ITEM_BYTES = 1;
 
 /** Reference to an output of an earlier transaction. */
 export interface TransactionOutpoint {
@@ -50,7 +52,8 @@ export interface Transaction {
 }
 
 /**
- * Decodes one transaction, with or without witness.
+ * Decodes one transaction, with or without witness. Bytes of strangers may hold millions of witness items, which take
+ * about a microsecond each: look at their number by outlineTransaction first.
  *
  * @param bytes at most MAX_TRANSACTION_BYTES, nothing after the transaction
  * @throws MalformedBytesError also for an unknown marker flag, a witness that is empty throughout, and no inputs

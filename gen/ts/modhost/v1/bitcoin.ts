@@ -195,8 +195,8 @@ export interface Transaction {
   /** REQUIRED. Weight units (BIP 141); a quarter of it, rounded up, is the virtual size in bytes. */
   weight: number;
   /**
-   * OPTIONAL. True when the witnesses are left out because the decoded transaction would not fit into one message of
-   * 4 MiB (it takes millions of tiny witness items). The raw form has them.
+   * OPTIONAL. True when the witnesses are left out because the decoded transaction would have over 100,000 witness
+   * items or not fit into one message of 4 MiB; no transaction that nodes relay does. The raw form has them.
    */
   witnessOmitted: boolean;
 }
