@@ -30,9 +30,9 @@ export const SYSTEM_PACKAGES: readonly SystemPackage[] = [
   },
   {
     name: 'util-linux',
-    why: 'gives a module its own user and its limits (setpriv, prlimit)',
+    why: 'gives a module its own user, its limits and its view of the files (setpriv, prlimit, unshare)',
     required: true,
-    isHere: async () => findProgram('setpriv') !== undefined && findProgram('prlimit') !== undefined,
+    isHere: async () => ['setpriv', 'prlimit', 'unshare'].every((name) => findProgram(name) !== undefined),
   },
   {
     name: 'python3',
