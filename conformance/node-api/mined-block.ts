@@ -19,9 +19,16 @@ export interface MinedBlock {
   hash: Uint8Array;
 }
 
+/** What a block shall be besides what its template says. */
+export interface MineOptions {
+  /** 0 to 255, in the coinbase: two blocks on one parent differ. */
+  tag?: number;
+  damage?: 'merkle-root';
+}
+
 /** Mines the block that a template describes, or one with a wrong merkle root. */
-export function mineTemplate(template: BlockTemplate, damage?: 'merkle-root'): MinedBlock {
-  const transactions = [coinbase(template), ...template.transactions.map(({ raw }) => parseTransaction(raw))];
+export function mineTemplate(template: BlockTemplate, { tag = 0, damage }: MineOptions = {}): MinedBlock {
+  const transactions = [coinbase(template, tag), ...template.transactions.map(({ raw }) => parseTransaction(raw))];
   const root = merkleRoot(transactions.map(txid));
   if (damage === 'merkle-root') root[0] = (root[0] ?? 0) ^ 0xff;
   const header: BlockHeader = {
@@ -47,7 +54,7 @@ export function witnessCommitment(wtxids: readonly Uint8Array[]): Uint8Array {
   return Uint8Array.of(0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed, ...hash256(Uint8Array.of(...root, ...ZERO_HASH)));
 }
 
-function coinbase(template: BlockTemplate): Transaction {
+function coinbase(template: BlockTemplate, tag: number): Transaction {
   const committed = template.witnessCommitmentScript.byteLength > 0;
   const reward = { valueSats: template.coinbaseValueSats, scriptPubkey: OP_TRUE };
   const commitment = { valueSats: 0n, scriptPubkey: template.witnessCommitmentScript };
@@ -56,7 +63,7 @@ function coinbase(template: BlockTemplate): Transaction {
     inputs: [
       {
         outpoint: { txid: ZERO_HASH, index: 0xffff_ffff },
-        scriptSig: Uint8Array.of(...heightPush(template.height), 0x00),
+        scriptSig: Uint8Array.of(...heightPush(template.height), 0x01, tag),
         sequence: 0xffff_ffff,
         witness: committed ? [ZERO_HASH] : [],
       },

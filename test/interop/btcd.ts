@@ -59,6 +59,8 @@ export interface Btcd {
   kill9(): Promise<void>;
   /** Starts it again on its data; `hidden` listens on another port, out of reach of whoever knows `url`. */
   start(hidden?: boolean): Promise<void>;
+  /** Freezes the process until the returned function is called: sockets stay open, nothing is answered. */
+  freeze(): () => void;
   /** Stops when it runs, then starts again. */
   restart(): Promise<void>;
   /** Last lines of its log, for a failing test's report. */
@@ -194,6 +196,10 @@ export async function startBtcd(options: BtcdOptions): Promise<Btcd> {
       await awaitExit();
     },
     start,
+    freeze: () => {
+      child?.kill('SIGSTOP');
+      return () => void child?.kill('SIGCONT');
+    },
     restart: async () => {
       await stop();
       await start();

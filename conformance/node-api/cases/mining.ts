@@ -151,7 +151,7 @@ export const miningCases: Case[] = [
     needs: ['mining-template', 'submit-block'],
     run: async ({ mining, tip, signal }) => {
       const before = await tip();
-      const block = mineTemplate(await mining().getTemplate(RULES, signal()), 'merkle-root');
+      const block = mineTemplate(await mining().getTemplate(RULES, signal()), { damage: 'merkle-root' });
       const verdict = await mining().submitBlock(block.raw, signal());
       assert.equal(verdict.outcome, 'rejected');
       assert.notEqual(verdict.outcome === 'rejected' ? verdict.reason : '', '');
