@@ -22,8 +22,8 @@ const IDLE_SOCKET_MS = 15_000;
 export interface EndpointOptions {
   /** `http://host:port` or `https://host:port`. */
   url: string;
-  /** PEM of the certificate or authority to trust; without it the system's. Only for https. */
-  ca?: string | Buffer | undefined;
+  /** Gives the PEM of the certificate or authority to trust; without it the system's. Only for https. */
+  readCa?: (() => Promise<Buffer | undefined>) | undefined;
   /** Sockets open at once at most. */
   maxSockets: number;
 }
@@ -57,10 +57,16 @@ export function createHttpExchange(options: EndpointOptions): HttpExchange {
   const url = parseEndpoint(options.url);
   const secure = url.protocol === 'https:';
   const settings = { keepAlive: true, maxSockets: options.maxSockets, timeout: IDLE_SOCKET_MS };
-  const agent = secure ? new HttpsAgent({ ...settings, ca: options.ca }) : new HttpAgent(settings);
   const start = secure ? httpsRequest : httpRequest;
+  let agent: HttpAgent | undefined;
+  const openAgent = async (): Promise<HttpAgent> => {
+    if (!secure) return new HttpAgent(settings);
+    return new HttpsAgent({ ...settings, ca: await options.readCa?.() });
+  };
 
-  const once = (request: HttpRequest): Promise<HttpAnswer & { stale?: false }> =>
+  let closed = false;
+
+  const once = (through: HttpAgent, request: HttpRequest): Promise<HttpAnswer> =>
     new Promise((resolve, reject) => {
       const headers: Record<string, string> = { connection: 'keep-alive' };
       if (request.authorization !== undefined) headers.authorization = request.authorization;
@@ -69,7 +75,7 @@ export function createHttpExchange(options: EndpointOptions): HttpExchange {
         headers['content-length'] = String(Buffer.byteLength(request.body));
       }
       const sent = start({
-        agent,
+        agent: through,
         host: url.hostname.replace(/^\[|\]$/g, ''),
         port: url.port === '' ? (secure ? 443 : 80) : Number(url.port),
         path: request.path,
@@ -96,13 +102,18 @@ export function createHttpExchange(options: EndpointOptions): HttpExchange {
   return {
     async send(request) {
       throwIfAborted(request.signal);
+      // A destroyed agent would open new sockets for new requests.
+      if (closed) throw new HostError('NODE_UNAVAILABLE', 'the node adapter is stopped');
       if (request.body !== undefined && request.body.length > MAX_REQUEST_BYTES) {
         throw new HostError('INVALID_REQUEST', 'the request is larger than any node accepts');
       }
       for (let attempt = 0; ; attempt++) {
         try {
-          return await once(request);
+          agent ??= await openAgent();
+          return await once(agent, request);
         } catch (error) {
+          // The node may have made itself a new certificate: it is read again for the next call.
+          if (secure && error instanceof HostError && error.reason === 'NODE_AUTH') agent = undefined;
           // A kept socket may have been closed by the node at the same moment; one fresh socket tells the truth. Every
           // call of this house may be sent twice: reads, and submissions that answer "already known".
           if (error instanceof StaleSocket && attempt < options.maxSockets + 1) continue;
@@ -111,7 +122,9 @@ export function createHttpExchange(options: EndpointOptions): HttpExchange {
       }
     },
     close() {
-      agent.destroy();
+      closed = true;
+      agent?.destroy();
+      agent = undefined;
     },
   };
 }

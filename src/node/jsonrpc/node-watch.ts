@@ -119,21 +119,17 @@ export function createNodeWatch(node: WatchedNode, context: WatchContext): NodeW
       connected(block) {
         newest = block;
         tracker.blockConnected(block.txids);
-        poke('tip', 'fees', 'template', 'forks');
+        poke('work', 'fees', 'forks');
       },
       disconnected() {
         tracker.blockDisconnected();
-        poke('template');
+        poke('work');
       },
     },
     context,
   );
   const mempool = createMempoolWatch(node.mempool, tracker, (at) => follower.catchUp(at), logger);
-  const templates = createTemplateWatch(
-    (rules, at) => node.getTemplate(rules, at),
-    emit,
-    () => poke('template'),
-  );
+  const templates = createTemplateWatch(getTemplate, emit, () => poke('work'));
 
   const setUp = (now: boolean, detail: string): void => {
     if (up === now) return;
@@ -145,19 +141,15 @@ export function createNodeWatch(node: WatchedNode, context: WatchContext): NodeW
     poke('mempool', 'slow');
   };
 
-  /** Failures of the watch never end it: they are told once, and the poller comes back. */
-  const failed = (what: string) => {
-    let last = '';
-    return (error: unknown): void => {
-      const failure = HostError.from(error);
-      if (failure.reason === 'NODE_UNAVAILABLE') setUp(false, failure.message);
-      if (failure.reason === last) return;
-      last = failure.reason;
-      logger.warn(
-        { what, reason: failure.reason, error: failure.message },
-        'the node could not be watched; trying again',
-      );
-    };
+  /** The last failure of each poller: it is logged when it begins, not at each attempt. */
+  const failures = new Map<string, string>();
+  const failed = (what: string, error: unknown): void => {
+    const failure = HostError.from(error);
+    if (failure.reason === 'NODE_UNAVAILABLE') setUp(false, failure.message);
+    if (failures.get(what) === failure.reason) return;
+    failures.set(what, failure.reason);
+    const fields = { what, reason: failure.reason, error: failure.message, cause: causeOf(failure) };
+    logger.warn(fields, 'the node could not be watched; trying again');
   };
 
   let hinted = true;
@@ -216,12 +208,27 @@ export function createNodeWatch(node: WatchedNode, context: WatchContext): NodeW
     if (tip !== undefined) emit({ type: 'NewTip', ...tip });
   };
 
+  /** A template, told only after the tip that it builds on: miners switch at the tip, not at the larger template. */
+  async function getTemplate(rules: readonly string[], at: AbortSignal): Promise<BlockTemplate> {
+    const template = await node.getTemplate(rules, at);
+    const position = follower.position();
+    if (position === undefined || !equalBytes(template.previousHash, position.hash)) await follower.catchUp(at);
+    await tellTip();
+    return template;
+  }
+
+  const lookAtWork = async (): Promise<void> => {
+    await tellTip();
+    await templates.refresh(signal);
+  };
+
   /** A poller whose call the node lacks, or forbids the host's user, asks rarely instead of failing loudly. */
   const start = (name: string, run: () => Promise<void>, intervalMs: () => number, leastGapMs?: number): void => {
     let refused = false;
     const guarded = async (): Promise<void> => {
       try {
         await run();
+        failures.delete(name);
       } catch (error) {
         if (name === 'chain' || !isMissingCall(error)) throw error;
         if (!refused)
@@ -231,13 +238,16 @@ export function createNodeWatch(node: WatchedNode, context: WatchContext): NodeW
     };
     pollers.set(
       name,
-      startPoller({ run: guarded, failed: failed(name), intervalMs, leastGapMs }, { ...context, signal }),
+      startPoller(
+        { run: guarded, failed: (error) => failed(name, error), intervalMs, leastGapMs },
+        { ...context, signal },
+      ),
     );
   };
 
   return {
     async start(to, startSignal) {
-      if (started) throw new HostError('INTERNAL', 'a node is started once');
+      if (started || signal.aborted) throw new HostError('INVALID_REQUEST', 'a node adapter is started once');
       started = true;
       listener = to;
       await follower.catchUp(startSignal);
@@ -253,12 +263,7 @@ export function createNodeWatch(node: WatchedNode, context: WatchContext): NodeW
       start('slow', lookSlowly, () => intervals.slowMs);
       start('fees', lookAtFees, () => intervals.slowMs);
       start('forks', lookAtForks, () => intervals.slowMs * 10);
-      start('tip', tellTip, () => intervals.slowMs);
-      start(
-        'template',
-        () => templates.refresh(signal),
-        () => intervals.templateMs,
-      );
+      start('work', lookAtWork, () => (templates.watched() ? intervals.templateMs : intervals.slowMs));
     },
     async stop() {
       lifetime.abort(new HostError('CANCELLED', 'the node adapter stops'));
@@ -281,4 +286,9 @@ export function createNodeWatch(node: WatchedNode, context: WatchContext): NodeW
     banned: (address, durationMs) => peers.banned(address, durationMs),
     watchTemplates: (rules) => templates.watch(rules),
   };
+}
+
+/** Text of an unforeseen error's cause, for the log. */
+function causeOf(failure: HostError): string | undefined {
+  return failure.reason === 'INTERNAL' ? String(failure.cause) : undefined;
 }
