@@ -42,7 +42,7 @@ export function createOutputCapture(clock: Clock, onLine: (line: OutputLine) => 
   const budget = createTokenBucket({ ratePerSecond: OUTPUT_BYTES_PER_SECOND, burst: OUTPUT_BYTES_PER_SECOND }, clock);
   const reading = createTokenBucket({ ratePerSecond: READ_BYTES_PER_SECOND, burst: READ_BURST }, clock);
   const open = { stdout: createLine(), stderr: createLine() };
-  let tail: Buffer = Buffer.alloc(0);
+  const tail = createTail();
   let dropped = 0;
   let summary: NodeJS.Timeout | undefined;
 
@@ -74,7 +74,7 @@ export function createOutputCapture(clock: Clock, onLine: (line: OutputLine) => 
   };
   return {
     feed(stream, chunk) {
-      if (stream === 'stderr') tail = Buffer.concat([tail, chunk.subarray(-TAIL_BYTES)]).subarray(-TAIL_BYTES);
+      if (stream === 'stderr') tail.add(chunk);
       let start = 0;
       for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
         open[stream].add(chunk.subarray(start, end));
@@ -88,26 +88,43 @@ export function createOutputCapture(clock: Clock, onLine: (line: OutputLine) => 
       finish(stream);
       tellDropped(stream);
     },
-    stderrTail: () => tail.toString('utf8').split('\n').map(printable).join('\n'),
+    stderrTail: () => tail.text(),
   };
 }
 
-/** A line that grows; what exceeds the bound is not kept. */
+/** A line that grows in a buffer of its own; what exceeds the bound is not kept. */
 function createLine() {
-  let bytes: Buffer = Buffer.alloc(0);
+  // Copied into, never concatenated: a module that writes byte by byte must not make garbage by the megabyte.
+  const buffer = Buffer.alloc(MAX_LINE_BYTES);
+  let length = 0;
   let cut = false;
   return {
     add(part: Buffer): void {
-      const room = MAX_LINE_BYTES - bytes.length;
-      if (part.length > room) cut = true;
-      // A copy: a slice would keep the whole chunk of the pipe alive.
-      if (room > 0 && part.length > 0) bytes = Buffer.concat([bytes, part.subarray(0, room)]);
+      const copied = part.copy(buffer, length);
+      length += copied;
+      if (copied < part.length) cut = true;
     },
+    /** The line so far, valid until the next `add`. */
     take(): { bytes: Buffer; cut: boolean } {
-      const taken = { bytes, cut };
-      bytes = Buffer.alloc(0);
+      const taken = { bytes: buffer.subarray(0, length), cut };
+      length = 0;
       cut = false;
       return taken;
     },
+  };
+}
+
+/** The last bytes of a stream. */
+function createTail() {
+  const buffer = Buffer.alloc(TAIL_BYTES);
+  let length = 0;
+  return {
+    add(chunk: Buffer): void {
+      const part = chunk.subarray(-TAIL_BYTES);
+      const kept = Math.min(length, TAIL_BYTES - part.length);
+      buffer.copyWithin(0, length - kept, length);
+      length = kept + part.copy(buffer, kept);
+    },
+    text: (): string => buffer.toString('utf8', 0, length).split('\n').map(printable).join('\n'),
   };
 }
