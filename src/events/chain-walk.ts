@@ -125,7 +125,8 @@ function createWalk(start: Position, { reader, wantsReorg, random }: ChainWalkOp
     position = { hash: Uint8Array.from(previousHashOf(block.header)), height: left.height - 1 };
     turning.disconnected += 1;
     turning.fork = position;
-    return [...ended, { $case: 'blockDisconnected', value: { blockHash: left.hash, height: left.height } }];
+    const { hash: blockHash, height } = left;
+    return [...ended, { $case: 'blockDisconnected', value: { blockHash, height, header: block.header } }];
   };
 
   const onActiveChain = async (signal: AbortSignal): Promise<boolean> => {

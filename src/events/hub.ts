@@ -61,6 +61,8 @@ export interface EventHub {
   join(moduleId: string, instanceId: string, bounds: QueueBounds): HubMember;
   /** Events for the host's own use, the admin socket and programs that embed the host. */
   listen(options?: ListenOptions): AsyncIterableIterator<HeardEvent>;
+  /** Events published since the hub began: the last sequence. */
+  publishedTotal(): bigint;
   /** Accounting of all sessions that are open. */
   getDeliveryStats(): ModuleDelivery[];
   /** Ends all subscriptions with HOST_STOPPING and takes no more of them; in-process listeners go on until `end`. */
@@ -208,6 +210,7 @@ export function createEventHub({ clock, log, catalogue }: EventHubOptions): Even
       return events;
     },
 
+    publishedTotal: () => sequence,
     getDeliveryStats: () => [...members].map((member) => member.delivery()),
 
     close() {

@@ -19,11 +19,11 @@ export interface Lane {
   offer(event: PublishedEvent): 'queued' | 'dropped';
   /** Sequence and size of the event that waits next, or undefined. */
   next(): { sequence: bigint; frameBytes: number } | undefined;
-  /** The frame of the event that waits next; it stays in the account as queued until `settle`. */
+  /** The frame of the event that waits next, counted as delivered; its place is free for another. */
   take(): Buffer | undefined;
-  /** What was taken has reached the transport. */
+  /** What was taken has reached the transport: `fail` no longer concerns it. */
   settle(): void;
-  /** The stream is over: what is inside has failed. */
+  /** The stream is over: what is inside has failed, and so has what was taken and never reached the transport. */
   fail(): void;
   /** Gaps not told yet, forgotten by this call. */
   tellGaps(): Gap[];
@@ -34,6 +34,7 @@ export interface Lane {
 /** Makes an empty lane. `counters` outlive it: they belong to the session. */
 export function createLane(name: QueueName, bounds: QueueBounds, counters: QueueCounters): Lane {
   const queue: BoundedQueue<{ sequence: bigint; frame: Buffer }> = createBoundedQueue(bounds);
+  let handed = { items: 0, bytes: 0 };
   const gaps = createGapLog(name === 'CHAIN' ? EventQueue.CHAIN : EventQueue.GENERAL);
 
   const drop = (event: PublishedEvent, reason: GapReason): 'dropped' => {
@@ -60,16 +61,24 @@ export function createLane(name: QueueName, bounds: QueueBounds, counters: Queue
       const waiting = queue.peek();
       return waiting === undefined ? undefined : { sequence: waiting.sequence, frameBytes: waiting.frame.byteLength };
     },
-    take: () => queue.take()?.frame,
-    settle() {
-      const { items, bytes } = queue.settle();
-      counters.delivered += items;
-      counters.deliveredBytes += bytes;
+    take() {
+      const taken = queue.take();
+      if (taken === undefined) return undefined;
+      handed = { items: handed.items + 1, bytes: handed.bytes + taken.bytes };
+      counters.delivered += 1;
+      counters.deliveredBytes += taken.bytes;
       counters.queuedBytes = queue.bytes;
+      return taken.item.frame;
+    },
+    settle() {
+      handed = { items: 0, bytes: 0 };
     },
     fail() {
-      counters.failed += queue.clear().items;
+      counters.delivered -= handed.items;
+      counters.deliveredBytes -= handed.bytes;
+      counters.failed += handed.items + queue.clear().items;
       counters.queuedBytes = 0;
+      handed = { items: 0, bytes: 0 };
     },
     tellGaps: () => gaps.tell(),
     get hasGaps() {

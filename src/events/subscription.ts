@@ -47,8 +47,9 @@ export interface Subscription {
   setFilter(filter: EventFilter): void;
   queued(queue: QueueName): number;
   /**
-   * The next SubscribeResponse, when there is something to tell; the first one at once. Asking means that the one before
-   * has reached the transport. Undefined when the subscription was closed; not to be called while a call is pending.
+   * The next SubscribeResponse, when there is something to tell; the first one at once. The reader hands it to the
+   * transport in the same turn of the event loop. Undefined when the subscription was closed; not to be called while a
+   * call is pending.
    *
    * @throws the error that it was closed with
    */
@@ -80,6 +81,7 @@ export function createSubscription(options: SubscriptionOptions): Subscription {
   let first = true;
   let replays: Buffer[] = [];
   let replaysTaken = 0;
+  let batches = 0;
   let droppedTold = 0n;
   let closed = false;
   let closedWith: HostError | undefined;
@@ -129,6 +131,7 @@ export function createSubscription(options: SubscriptionOptions): Subscription {
       });
   };
 
+  /** The batch that was given out last has reached the transport. */
   const settle = (): void => {
     for (const lane of lanes) lane.settle();
     account.replayed += replaysTaken;
@@ -183,6 +186,12 @@ export function createSubscription(options: SubscriptionOptions): Subscription {
     const walkFrom = first ? walk?.from : undefined;
     first = false;
     liveTold = live;
+    batches += 1;
+    const mine = batches;
+    // The reader writes what it was given before this turn ends, or never: then the stream was closed in this turn.
+    setImmediate(() => {
+      if (mine === batches && !closed) settle();
+    });
     return encodeBatch(frames, { gaps, droppedTotal: droppedTold, live, walkFrom });
   };
 
