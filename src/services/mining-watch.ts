@@ -74,6 +74,7 @@ export function createTemplateWatch(node: NodeApi): TemplateWatch {
         unwatch = node.watchTemplates?.(rules);
         let ask = true;
         for (;;) {
+          throwIfAborted(signal);
           if (ask) {
             const template = fitTemplate(await mining.getTemplate(rules, signal));
             throwIfAborted(signal);
@@ -83,7 +84,6 @@ export function createTemplateWatch(node: NodeApi): TemplateWatch {
             ask = !pushed && slot.template === undefined && slot.tip === undefined;
             if (ask) {
               await delay(ASK_AGAIN_MS, signal);
-              throwIfAborted(signal);
               continue;
             }
           }
@@ -112,6 +112,7 @@ export function requireMining(node: NodeApi): MiningApi {
   return requireFeature(node.mining, 'mining-template');
 }
 
+/** Resolves when the slot is filled; rejects when the signal fires, which it must not have done yet. */
 function woken(slot: Slot, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const settle = (): void => {
