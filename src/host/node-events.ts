@@ -46,7 +46,10 @@ export function createNodeEventPublisher({ hub, node, clock, facts, log }: NodeE
         return;
       }
       case 'BlockDisconnected':
-        publish({ $case: 'blockDisconnected', value: { blockHash: event.hash, height: event.height } });
+        publish({
+          $case: 'blockDisconnected',
+          value: { blockHash: event.hash, height: event.height, header: event.header },
+        });
         difficulty.disconnected(previousHashOf(event.header));
         return;
       case 'NewTip':

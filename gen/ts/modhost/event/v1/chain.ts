@@ -52,6 +52,11 @@ export interface BlockDisconnected {
   blockHash: Uint8Array;
   /** REQUIRED. Height that the block had; genesis is 0 and is never disconnected. */
   height: number;
+  /**
+   * REQUIRED. The block's header, exactly 80 bytes. The previous hash in it (bytes 4 to 36) is the module's position
+   * after this event, and so the first hash of its next chain_cursor.
+   */
+  header: Uint8Array;
 }
 
 /**
@@ -331,7 +336,7 @@ export const NewTransaction: MessageFns<NewTransaction> = {
 };
 
 function createBaseBlockDisconnected(): BlockDisconnected {
-  return { blockHash: new Uint8Array(0), height: 0 };
+  return { blockHash: new Uint8Array(0), height: 0, header: new Uint8Array(0) };
 }
 
 export const BlockDisconnected: MessageFns<BlockDisconnected> = {
@@ -341,6 +346,9 @@ export const BlockDisconnected: MessageFns<BlockDisconnected> = {
     }
     if (message.height !== 0) {
       writer.uint32(16).uint32(message.height);
+    }
+    if (message.header.length !== 0) {
+      writer.uint32(26).bytes(message.header);
     }
     return writer;
   },
@@ -374,6 +382,14 @@ export const BlockDisconnected: MessageFns<BlockDisconnected> = {
             message.height = reader.uint32();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.header = reader.bytes();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -394,6 +410,7 @@ export const BlockDisconnected: MessageFns<BlockDisconnected> = {
         ? bytesFromBase64(object.block_hash)
         : new Uint8Array(0),
       height: isSet(object.height) ? globalThis.Number(object.height) : 0,
+      header: isSet(object.header) ? bytesFromBase64(object.header) : new Uint8Array(0),
     };
   },
 
@@ -405,6 +422,9 @@ export const BlockDisconnected: MessageFns<BlockDisconnected> = {
     if (message.height !== 0) {
       obj.height = Math.round(message.height);
     }
+    if (message.header.length !== 0) {
+      obj.header = base64FromBytes(message.header);
+    }
     return obj;
   },
 
@@ -415,6 +435,7 @@ export const BlockDisconnected: MessageFns<BlockDisconnected> = {
     const message = createBaseBlockDisconnected();
     message.blockHash = object.blockHash ?? new Uint8Array(0);
     message.height = object.height ?? 0;
+    message.header = object.header ?? new Uint8Array(0);
     return message;
   },
 };
