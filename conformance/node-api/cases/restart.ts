@@ -43,6 +43,11 @@ export const restartCases: Case[] = [
         const at = recorder.since(mark).findIndex((event) => event.type === 'NodeConnection' && event.up === up);
         return at < 0 ? undefined : mark + at;
       };
+      // An earlier restart may not be over for the adapter: what is down already is not told again.
+      await recorder.until('a settled connection', () => {
+        const last = recorder.events.findLast((event) => event.type === 'NodeConnection');
+        return last?.type !== 'NodeConnection' || last.up ? true : undefined;
+      });
       let mark = recorder.events.length;
       await restart(stage, async () => {
         // Nobody calls meanwhile: the adapter finds out by itself.

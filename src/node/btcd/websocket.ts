@@ -99,7 +99,10 @@ export async function openWebsocketFeed(
 
   const run = async (): Promise<void> => {
     while (!lifetime.signal.aborted) {
-      await connect(await options.readCa().catch(() => undefined));
+      const ca = await options.readCa().catch(() => undefined);
+      // Stopped while the file was read: an abort that is past would never end the new socket.
+      if (lifetime.signal.aborted) return;
+      await connect(ca);
       await delay(backoff.nextMs(), lifetime.signal);
     }
   };
