@@ -27,3 +27,6 @@ export function readDescriptorSet(): Uint8Array {
 export function createContractRegistry(): FileRegistry {
   return createFileRegistry(fromBinary(FileDescriptorSetSchema, readDescriptorSet()));
 }
+
+/** The registry by the name that other rooms use; they need no protobuf library for it. */
+export type ContractRegistry = FileRegistry;

@@ -25,6 +25,9 @@ export interface MethodFacts {
 /** Packages whose rpcs a module can reach; each rpc in them must carry its decision. */
 const MODULE_PACKAGES = new Set(['modhost.v1', 'modhost.event.v1']);
 
+/** Package of the operator's own services. */
+const OPERATOR_PACKAGE = 'modhost.admin.v1';
+
 const STABILITY_ALPHA = 1;
 const STABILITY_STABLE = 2;
 
@@ -56,13 +59,42 @@ export function readMethods(registry: FileRegistry): ReadonlyMap<string, MethodF
         stability: readStability(method, stability, path),
         weight: Math.max(1, Number(getOption(method, weight))),
         beforeHandshake: Boolean(getOption(method, beforeHandshake)),
-        requestType: method.input.typeName,
-        requestStream: method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming',
-        responseStream: method.methodKind === 'server_streaming' || method.methodKind === 'bidi_streaming',
+        ...shapeOf(method),
       });
     }
   }
   return methods;
+}
+
+/** Every rpc of the operator's socket: no module reaches it, so its rpcs declare no permission. */
+export function readOperatorMethods(registry: FileRegistry): ReadonlyMap<string, MethodFacts> {
+  const methods = new Map<string, MethodFacts>();
+  for (const type of registry) {
+    if (type.kind !== 'service' || type.file.proto.package !== OPERATOR_PACKAGE) continue;
+    for (const method of type.methods) {
+      const path = `/${type.typeName}/${method.name}`;
+      methods.set(path, {
+        path,
+        service: type.typeName,
+        name: method.name,
+        permission: 'NONE',
+        stability: 'STABLE',
+        weight: 1,
+        beforeHandshake: true,
+        ...shapeOf(method),
+      });
+    }
+  }
+  return methods;
+}
+
+/** What of a method is on the wire. */
+function shapeOf(method: DescMethod): Pick<MethodFacts, 'requestType' | 'requestStream' | 'responseStream'> {
+  return {
+    requestType: method.input.typeName,
+    requestStream: method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming',
+    responseStream: method.methodKind === 'server_streaming' || method.methodKind === 'bidi_streaming',
+  };
 }
 
 function readPermission(method: DescMethod, option: DescExtension, path: string): Permission | 'NONE' {

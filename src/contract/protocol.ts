@@ -4,8 +4,6 @@ import { HostError } from './error.js';
 export const PROTOCOL_MIN = 1;
 /** Newest protocol version that this host speaks. */
 export const PROTOCOL_MAX = 1;
-/** The founding document's `blvm-node` version that this host is compatible with. */
-export const COMPATIBILITY_VERSION = '1.0.0';
 
 /**
  * Highest version in both ranges.

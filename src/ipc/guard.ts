@@ -1,4 +1,4 @@
-import { HostError } from '../contract/error.js';
+import { type ErrorReason, HostError } from '../contract/error.js';
 import type { MethodFacts } from '../contract/methods.js';
 import type { Permission } from '../contract/permission.js';
 import type { Clock } from '../core/clock.js';
@@ -19,7 +19,7 @@ export interface GuardDecision {
   permission: Permission | 'NONE';
   allowed: boolean;
   /** Reason of the refusal. */
-  reason?: string;
+  reason?: ErrorReason;
 }
 
 /** What arrives at the guard. */

@@ -54,6 +54,8 @@ export interface ModuleServerOptions {
   clock: Clock;
   log: Logger;
   audit: (decision: GuardDecision) => void;
+  /** Hears the number of connections whenever it changes. */
+  onConnections?: ((count: number) => void) | undefined;
   maxConnections?: number | undefined;
   handshakeTimeoutMs?: number | undefined;
 }
@@ -85,6 +87,7 @@ export async function createModuleServer(options: ModuleServerOptions): Promise<
 
   const listener = createServer((socket) => {
     connections.add(socket);
+    options.onConnections?.(connections.size);
     const deadline = setTimeout(() => {
       if (session.state() !== 'waiting' && socket.bytesRead >= PREFACE_BYTES) return;
       log.warn(
@@ -97,6 +100,7 @@ export async function createModuleServer(options: ModuleServerOptions): Promise<
     socket.once('close', () => {
       clearTimeout(deadline);
       connections.delete(socket);
+      options.onConnections?.(connections.size);
     });
     injector.injectConnection(socket);
   });

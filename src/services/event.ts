@@ -125,7 +125,7 @@ export function createEventService(
     },
 
     async getDeliveryStats() {
-      return toResponse(member.delivery());
+      return deliveryResponse(member.delivery());
     },
   };
 }
@@ -271,7 +271,8 @@ function assertPublishable(request: PublishRequest, moduleId: string, catalogue:
   return payload;
 }
 
-function toResponse(delivery: ModuleDelivery): GetDeliveryStatsResponse {
+/** A module's accounting in the contract's form. */
+export function deliveryResponse(delivery: ModuleDelivery): GetDeliveryStatsResponse {
   return {
     queues: delivery.queues.map((queue) => ({
       queue: queue.queue === 'CHAIN' ? EventQueue.CHAIN : EventQueue.GENERAL,

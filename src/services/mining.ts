@@ -29,10 +29,16 @@ export interface MiningDeps {
   node: NodeApi;
   /** The host's one fan-out of work. */
   templates: TemplateWatch;
+  /** Hears of every block that the node accepted. */
+  onAccepted?: ((raw: Uint8Array) => void) | undefined;
 }
 
 /** Answers for templates and found blocks. */
-export function createMiningService({ node, templates }: MiningDeps): ServiceImpl<typeof MiningServiceService> {
+export function createMiningService({
+  node,
+  templates,
+  onAccepted,
+}: MiningDeps): ServiceImpl<typeof MiningServiceService> {
   return {
     async getBlockTemplate({ rules }, { signal }) {
       const wanted = readRules(rules);
@@ -48,6 +54,7 @@ export function createMiningService({ node, templates }: MiningDeps): ServiceImp
     async submitBlock({ raw }, { signal }) {
       requireBlock(raw);
       const verdict = await requireFeature(node.mining, 'submit-block').submitBlock(raw, signal);
+      if (verdict.outcome === 'accepted') onAccepted?.(raw);
       const rejectReason = verdict.outcome === 'rejected' ? printable(verdict.reason) : '';
       return { outcome: OUTCOMES[verdict.outcome], rejectReason };
     },

@@ -1,0 +1,186 @@
+import type { GetStatusResponse } from '../../gen/ts/modhost/admin/v1/admin.js';
+import type { ModuleStatus } from '../../gen/ts/modhost/admin/v1/status.js';
+import { EventType } from '../../gen/ts/modhost/event/v1/event.js';
+import { LogLevel } from '../../gen/ts/modhost/v1/log.js';
+import type { AuditFilter, HostControl, LogFilter } from '../admin/host-control.js';
+import { HostError } from '../contract/error.js';
+import { PROTOCOL_MAX, PROTOCOL_MIN } from '../contract/protocol.js';
+import { nearest } from '../core/nearest.js';
+import type { EventHub } from '../events/hub.js';
+import { deliveryResponse } from '../services/event.js';
+import type { Audit } from './audit.js';
+import { wireGuarantee } from './facts.js';
+import type { Lifecycle } from './lifecycle.js';
+import type { NodeWatch } from './node-status.js';
+import type { HostParts } from './parts.js';
+import type { Slot } from './slot.js';
+import type { Confinement } from './start-module.js';
+
+/** What the control of a host looks at. */
+export interface ControlParts extends HostParts {
+  audit: Audit;
+  hub: EventHub;
+  lifecycle: Lifecycle;
+  confinement: Confinement;
+  nodeWatch: NodeWatch;
+  startedUnixMs: number;
+  isStopping(): boolean;
+  requestStop(timeoutMs: number): void;
+}
+
+/** Lines or entries that one tail gives at most. */
+const MAX_TAIL = 10_000;
+
+/** Makes what edges may ask of a host. */
+export function createHostControl(parts: ControlParts): HostControl {
+  const { options, lifecycle, hub } = parts;
+
+  const statusOf = (slot: Slot): ModuleStatus => {
+    const delivery = hub.getDeliveryStats().find(({ moduleId }) => moduleId === slot.name);
+    return slot.status(delivery === undefined ? [] : deliveryResponse(delivery).queues);
+  };
+  const list = (): ModuleStatus[] =>
+    lifecycle
+      .slots()
+      .sort((a, b) => (a.name < b.name ? -1 : 1))
+      .map(statusOf);
+  const assertKnown = (name: string): void => {
+    if (lifecycle.slot(name) !== undefined) return;
+    const near = nearest(name, lifecycle.known());
+    throw new HostError('MODULE_NOT_FOUND', `no module ${name}${near === undefined ? '' : `; did you mean ${near}?`}`, {
+      details: near === undefined ? {} : { nearest: near },
+    });
+  };
+  /** A module that cannot be found gets the nearest name along. */
+  const withNearest = async <T>(name: string, work: Promise<T>): Promise<T> => {
+    try {
+      return await work;
+    } catch (error) {
+      if (error instanceof HostError && error.reason === 'MODULE_NOT_FOUND') assertKnown(name);
+      throw error;
+    }
+  };
+
+  return {
+    async status(signal): Promise<GetStatusResponse> {
+      const now = parts.clock.unixMs();
+      return {
+        host: {
+          version: parts.version,
+          pid: process.pid,
+          startedUnixMs: BigInt(parts.startedUnixMs),
+          uptimeMs: BigInt(Math.max(0, now - parts.startedUnixMs)),
+          protocolMin: PROTOCOL_MIN,
+          protocolMax: PROTOCOL_MAX,
+          modulesDir: options.modulesDir,
+          dataDir: options.dataDir,
+          socketDir: options.socketDir,
+          configFile: options.configFile ?? '',
+          containment: parts.confinement.engine.containment().map(wireGuarantee),
+          warnings: warningsOf(parts),
+          runtimeVersion: process.version,
+          stopping: parts.isStopping(),
+        },
+        node: await parts.nodeWatch.status(signal),
+        modules: list(),
+      };
+    },
+    list,
+    async load(name, wait) {
+      const loading = withNearest(name, lifecycle.load(name));
+      if (wait) return statusOf(await loading);
+      loading.catch(() => {});
+      const slot = lifecycle.slot(name);
+      return slot === undefined ? statusOf(await loading) : statusOf(slot);
+    },
+    async unload(name, cascade) {
+      const alsoUnloaded = await withNearest(name, lifecycle.unload(name, cascade));
+      return { module: statusOf(lifecycle.slot(name) as Slot), alsoUnloaded };
+    },
+    async reload(name) {
+      return statusOf(await withNearest(name, lifecycle.reload(name)));
+    },
+    async *logs(filter, signal) {
+      const wanted = logFilter(filter);
+      const feed = parts.logBook.lines;
+      const past = feed.tail(Math.min(filter.tail, MAX_TAIL), wanted);
+      if (past.length > 0) yield { lines: past, lost: 0n };
+      if (!filter.follow) return;
+      for await (const { items, lost } of feed.follow(wanted, signal)) yield { lines: items, lost: BigInt(lost) };
+    },
+    async *events({ types, topics }, signal) {
+      const all = types.length === 0 && topics.length === 0;
+      const wanted = new Set([...types, ...(topics.length > 0 ? [EventType.TOPIC] : [])]);
+      let dropped = 0;
+      for await (const { event, missed } of hub.listen(all ? { signal } : { types: wanted, signal })) {
+        dropped += missed;
+        const { payload } = event;
+        const otherTopic = payload?.$case === 'topic' && topics.length > 0 && !topics.includes(payload.value.topic);
+        if (!otherTopic) yield { events: [event], gaps: [], droppedTotal: BigInt(dropped) };
+      }
+    },
+    deliveryStats(name) {
+      if (name !== '') assertKnown(name);
+      const modules = hub
+        .getDeliveryStats()
+        .filter(({ moduleId }) => name === '' || moduleId === name)
+        .map((delivery) => ({ module: delivery.moduleId, ...deliveryResponse(delivery) }));
+      return { modules, publishedTotal: hub.publishedTotal() };
+    },
+    async *audit(filter, signal) {
+      const wanted = auditFilter(filter);
+      const feed = parts.audit.entries;
+      parts.audit.flush();
+      const past = feed.tail(Math.min(filter.tail, MAX_TAIL), wanted);
+      if (past.length > 0) yield past;
+      if (!filter.follow) return;
+      for await (const { items } of feed.follow(wanted, signal)) yield items;
+    },
+    containment(name) {
+      if (name !== '') assertKnown(name);
+      return {
+        machine: parts.confinement.engine.containment().map(wireGuarantee),
+        minimum: options.sandboxMinimum ?? 'bubblewrap',
+        modules: list()
+          .filter((module) => name === '' || module.name === name)
+          .map((module) => ({ module: module.name, guarantees: module.containment })),
+      };
+    },
+    requestStop: (timeoutMs) => parts.requestStop(timeoutMs),
+    devchain: options.devchain,
+    noteCommand: (command, moduleName) =>
+      parts.audit.record({ kind: 'OPERATOR', moduleId: moduleName, message: command }),
+  };
+}
+
+function logFilter({ modules, minLevel }: LogFilter): (line: { module: string; level: LogLevel }) => boolean {
+  const names = new Set(modules);
+  const least = minLevel === LogLevel.UNSPECIFIED ? LogLevel.TRACE : minLevel;
+  return ({ module, level }) => level >= least && (names.size === 0 || names.has(module));
+}
+
+function auditFilter({ modules, kinds }: AuditFilter): (entry: { module: string; kind: number }) => boolean {
+  const names = new Set(modules);
+  const wanted = new Set<number>(kinds);
+  return ({ module, kind }) => (names.size === 0 || names.has(module)) && (wanted.size === 0 || wanted.has(kind));
+}
+
+/** What an operator should not overlook. */
+function warningsOf(parts: ControlParts): { code: string; message: string; module: string }[] {
+  const warnings = parts.lifecycle
+    .slots()
+    .filter((slot) => slot.unsigned)
+    .map((slot) => ({
+      code: 'UNSIGNED',
+      message: `${slot.name} may run without verified signatures`,
+      module: slot.name,
+    }));
+  if (parts.options.sandboxMinimum === 'none') {
+    warnings.push({
+      code: 'SANDBOX_MINIMUM_NONE',
+      message: 'modules may run without any confinement: sandbox.minimum = "none"',
+      module: '',
+    });
+  }
+  return warnings;
+}

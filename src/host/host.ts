@@ -1,0 +1,313 @@
+import { readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ModuleStatus } from '../../gen/ts/modhost/admin/v1/status.js';
+import type { HostControl } from '../admin/host-control.js';
+import { createContractRegistry } from '../contract/descriptors.js';
+import { HostError } from '../contract/error.js';
+import { readErrorTable } from '../contract/error-table.js';
+import { readEventTypes } from '../contract/event-type.js';
+import { readMethods } from '../contract/methods.js';
+import { permissionNumber } from '../contract/permission.js';
+import { createStrictWire } from '../contract/strict-wire.js';
+import { blockHash } from '../core/bitcoin/header.js';
+import { createSystemClock } from '../core/clock.js';
+import { createSilentLogger } from '../core/logger.js';
+import { createBlockFacts } from '../events/block-facts.js';
+import type { ModuleDelivery } from '../events/delivery-stats.js';
+import { createEventHub } from '../events/hub.js';
+import type { HeardEvent, ListenOptions } from '../events/listener.js';
+import { type AdminServer, createAdminServer } from '../ipc/admin-server.js';
+import { clearStaleSocket, prepareDirectory } from '../ipc/socket.js';
+import { createStatusMapper } from '../ipc/status.js';
+import { secretConfigKeys } from '../manifest/config.js';
+import { createNodeBudget } from '../node/budget.js';
+import { defaultInterpreters } from '../process/interpreters.js';
+import { createRunOnce } from '../process/run-once.js';
+import { createRunner } from '../process/runner.js';
+import { createIdentityBook } from '../sandbox/identity.js';
+import { openSandbox } from '../sandbox/open.js';
+import { DEFAULT_EVENT_LIMITS } from '../services/event.js';
+import { createTemplateWatch } from '../services/mining-watch.js';
+import { createServeDenylists } from '../services/network-denylist.js';
+import { DEFAULT_CALL_RATE } from '../session/quota.js';
+import { createAudit } from './audit.js';
+import { createChainReader } from './chain-reader.js';
+import { createHostControl } from './control.js';
+import { servedServices } from './facts.js';
+import { createLifecycle, type LoadOutcome } from './lifecycle.js';
+import { createLifecycleEvents } from './lifecycle-events.js';
+import { createLogBook } from './log-book.js';
+import { createNodeEventPublisher } from './node-events.js';
+import { createNodeWatch } from './node-status.js';
+import { assertOptions, type HostOptions } from './options.js';
+import type { HostParts, ServedModule } from './parts.js';
+import { createSessionServices, SERVICE_ENTRIES } from './session-services.js';
+import { readHostVersion } from './version.js';
+
+/** Name of the operator's socket in the socket directory. */
+export const ADMIN_SOCKET = 'admin.sock';
+/** Time that modules have to react to NodeShutdown before they are stopped. */
+const SHUTDOWN_NOTICE_MS = 100;
+/** Time that a stop allows for the node's last calls. */
+const RELEASE_TIMEOUT_MS = 2_000;
+
+/** A host of modules, inside a daemon or any other program. */
+export interface Host extends AsyncDisposable {
+  /** Connects the node, tries the sandbox, opens the operator's socket. Modules start by `autoLoad` or `load`. */
+  start(): Promise<void>;
+  /** Loads every enabled module of the modules directory; failures are told per module and end nothing. */
+  autoLoad(): Promise<LoadOutcome[]>;
+  /** Loads one module and waits until it is Ready. */
+  load(name: string): Promise<ModuleStatus>;
+  /** Stops and removes one module; `cascade` takes those that need it along. */
+  unload(name: string, options?: { cascade?: boolean }): Promise<string[]>;
+  reload(name: string): Promise<ModuleStatus>;
+  list(): ModuleStatus[];
+  /** Delivered, dropped, failed and queued events per module: the founding document's `get_delivery_stats()`. */
+  getDeliveryStats(): ModuleDelivery[];
+  /** Events as they are published, in this process. */
+  events(options?: ListenOptions): AsyncIterableIterator<HeardEvent>;
+  /** Takes a permission back from a running module: its streams that need it end at once. */
+  withdraw(name: string, permission: Parameters<typeof permissionNumber>[0]): void;
+  /** Everything that the operator's edges may ask. */
+  readonly control: HostControl;
+  /** Path of the operator's socket. */
+  readonly adminSocket: string;
+  /** Stops modules, dependents first, then the node. Idempotent. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Makes a host; nothing happens before `start`. It sets no signal handler, changes no global and never ends the process,
+ * so several can live in one program, each with directories of its own.
+ *
+ * @throws HostError BAD_CONFIG
+ */
+export function createHost(options: HostOptions): Host {
+  assertOptions(options);
+  const clock = options.clock ?? createSystemClock();
+  const logBook = createLogBook(options.logger ?? createSilentLogger(), clock);
+  const log = logBook.host;
+  const registry = createContractRegistry();
+  const methods = readMethods(registry);
+  const statuses = createStatusMapper(readErrorTable(registry));
+  const wire = createStrictWire(registry);
+  const catalogue = readEventTypes(registry);
+  const audit = createAudit(clock);
+  const hub = createEventHub({ clock, log, catalogue });
+  const lifecycleEvents = createLifecycleEvents(hub);
+  const { node } = options;
+  const maxNodeCalls = options.maxNodeCalls ?? node.maxCallsInFlight;
+  const budget = createNodeBudget(node, maxNodeCalls);
+  const blockFacts = createBlockFacts();
+  const nodeEvents = createNodeEventPublisher({ hub, node, clock, facts: blockFacts, log });
+  const nodeWatch = createNodeWatch(node, budget, maxNodeCalls ?? 0, clock);
+  const templates = createTemplateWatch(node);
+  const denylists = createServeDenylists(node);
+  const version = readHostVersion();
+  const startedUnixMs = clock.unixMs();
+  const end = new AbortController();
+  const adminSocket = join(options.socketDir, ADMIN_SOCKET);
+
+  let admin: AdminServer | undefined;
+  let running: Promise<{ lifecycle: ReturnType<typeof createLifecycle>; control: HostControl }> | undefined;
+  let started: { lifecycle: ReturnType<typeof createLifecycle>; control: HostControl } | undefined;
+  let stopped: Promise<void> | undefined;
+
+  const parts: HostParts = {
+    options,
+    version,
+    clock,
+    log,
+    logBook,
+    lifecycleEvents,
+    eventLimits: DEFAULT_EVENT_LIMITS,
+    callsPerSecond: options.callsPerSecond ?? DEFAULT_CALL_RATE,
+    spawnRoom: { socketDir: options.socketDir, methods, statuses, wire, clock, audit },
+    serve(session, module) {
+      const port = budget.forModule(session.identity.moduleId);
+      return createSessionServices(session, {
+        facts: sessionFacts(module, session),
+        log: module.running.log.sink('RECORD'),
+        node: port,
+        denylists,
+        templates,
+        onBlockAccepted: (raw) => void tellMined(raw, session.identity.moduleId),
+        events: {
+          hub,
+          catalogue,
+          reader: createChainReader(port, blockFacts, clock),
+          limits: DEFAULT_EVENT_LIMITS,
+          clock,
+          random: Math.random,
+        },
+      });
+    },
+    release: (moduleId) =>
+      denylists.release(moduleId, AbortSignal.timeout(RELEASE_TIMEOUT_MS)).catch((err: unknown) => {
+        log.warn({ module: moduleId, err }, 'the node keeps what an ended module denied until it can be told');
+      }),
+  };
+
+  const sessionFacts = (module: ServedModule, session: Parameters<HostParts['serve']>[0]) => ({
+    context: () => ({
+      moduleId: session.identity.moduleId,
+      instanceId: session.identity.instanceId,
+      protocolVersion: session.protocolVersion(),
+      hostVersion: version,
+      nodeKind: nodeWatch.info()?.kind ?? '',
+      nodeVersion: nodeWatch.info()?.version ?? '',
+      network: nodeWatch.info()?.network ?? 'unknown',
+      granted: session.grants.list().map(permissionNumber),
+      withheld: module.running.withheld.map(permissionNumber),
+      limits: module.running.limits,
+      containment: module.slot.status([]).containment,
+      services: servedServices(SERVICE_ENTRIES, methods),
+      external: module.external,
+    }),
+    configJson(withSecrets: boolean) {
+      const secrets = secretConfigKeys(module.slot.manifest);
+      const shown = Object.entries(module.config).filter(([key]) => withSecrets || !secrets.has(key));
+      return JSON.stringify(Object.fromEntries(shown));
+    },
+    readyWithinMs: () => module.running.limits.startTimeoutMs,
+  });
+
+  /** The height comes from the node: a block's own word for it is not believed. */
+  const tellMined = async (raw: Uint8Array, moduleId: string): Promise<void> => {
+    try {
+      const hash = blockHash(raw.subarray(0, 80));
+      const { height } = await node.chain.getHeader(hash, end.signal);
+      nodeEvents.blockMined({ hash, height }, moduleId);
+    } catch (err) {
+      log.warn({ module: moduleId, err }, 'a block was accepted, but the node does not tell its height');
+    }
+  };
+
+  const begin = async () => {
+    prepareDirectory(options.dataDir, 0o711);
+    prepareDirectory(join(options.dataDir, 'modules'), 0o711);
+    prepareDirectory(options.socketDir, 0o711);
+    await clearStaleSocket(adminSocket);
+    sweepSpawns(options.socketDir);
+    const sandbox = await openSandbox({
+      minimum: options.sandboxMinimum ?? 'bubblewrap',
+      runDir: options.socketDir,
+      run: createRunOnce(),
+      logger: log,
+    });
+    const interpreters = defaultInterpreters(Object.entries(options.interpreters ?? {}));
+    const confinement = {
+      engine: sandbox.engine,
+      runner: createRunner({ engine: sandbox.engine, interpreters, logger: log, clock }),
+      identities: sandbox.ownUsers ? createIdentityBook(join(options.dataDir, 'users.json')) : undefined,
+    };
+    const lifecycle = createLifecycle(parts, confinement);
+    const control = createHostControl({
+      ...parts,
+      audit,
+      hub,
+      lifecycle,
+      confinement,
+      nodeWatch,
+      startedUnixMs,
+      isStopping: () => stopped !== undefined,
+      requestStop: options.onStopRequested ?? (() => void host.stop()),
+    });
+    await node.start((event) => {
+      nodeWatch.offer(event);
+      templates.offer(event);
+      nodeEvents.listener(event);
+    }, end.signal);
+    await nodeWatch.refresh(end.signal);
+    admin = await createAdminServer({
+      socketPath: adminSocket,
+      control,
+      statuses,
+      registry,
+      log,
+    });
+    lifecycleEvents.configLoaded(Object.keys(options.modules ?? {}).map((name) => `modules.${name}`));
+    lifecycleEvents.nodeStartupCompleted(clock.unixMs() - startedUnixMs, ['node', 'sandbox', 'admin', 'events']);
+    return { lifecycle, control };
+  };
+
+  const assertStarted = () => {
+    if (stopped !== undefined) throw new HostError('HOST_STOPPING', 'the host is stopping');
+    if (started === undefined) throw new HostError('INVALID_REQUEST', 'the host has not started; await start() first');
+    return started;
+  };
+  const statusOf = (name: string): ModuleStatus => {
+    const found = assertStarted()
+      .control.list()
+      .find((module) => module.name === name);
+    if (found === undefined) throw new HostError('MODULE_NOT_FOUND', `no module ${name}`);
+    return found;
+  };
+
+  const host: Host = {
+    adminSocket,
+    get control() {
+      return assertStarted().control;
+    },
+    async start() {
+      if (stopped !== undefined) throw new HostError('HOST_STOPPING', 'a host that was stopped cannot start again');
+      running ??= begin();
+      try {
+        started = await running;
+      } catch (error) {
+        await host.stop();
+        throw HostError.from(error);
+      }
+    },
+    autoLoad: async () => assertStarted().lifecycle.autoLoad(),
+    async load(name) {
+      await assertStarted().lifecycle.load(name);
+      return statusOf(name);
+    },
+    unload: async (name, { cascade = false } = {}) => assertStarted().lifecycle.unload(name, cascade),
+    async reload(name) {
+      await assertStarted().lifecycle.reload(name);
+      return statusOf(name);
+    },
+    list: () => assertStarted().control.list(),
+    getDeliveryStats: () => hub.getDeliveryStats(),
+    events: (listen) => hub.listen(listen),
+    withdraw(name, permission) {
+      const slot = assertStarted().lifecycle.slot(name);
+      if (slot === undefined) throw new HostError('MODULE_NOT_FOUND', `no module ${name}`);
+      slot.running?.spawn.session.grants.withdraw(permission);
+      audit.record({ kind: 'PERMISSION_WITHDRAWN', moduleId: name, permissions: [permission] });
+    },
+    stop() {
+      stopped ??= (async () => {
+        const stoppedAt = clock.monotonicMs();
+        const present = started ?? (await running?.catch(() => undefined));
+        lifecycleEvents.nodeShutdown('GRACEFUL', SHUTDOWN_NOTICE_MS);
+        if ((present?.control.list() ?? []).some(({ pid }) => pid !== 0)) {
+          await new Promise((resolve) => setTimeout(resolve, SHUTDOWN_NOTICE_MS));
+        }
+        await present?.lifecycle.stopAll();
+        hub.close();
+        end.abort(new HostError('HOST_STOPPING', 'the host is stopping'));
+        await node.stop();
+        lifecycleEvents.nodeShutdownCompleted(clock.monotonicMs() - stoppedAt);
+        hub.end();
+        audit.flush();
+        audit.entries.close();
+        logBook.lines.close();
+        await admin?.close();
+      })();
+      return stopped;
+    },
+    [Symbol.asyncDispose]: () => host.stop(),
+  };
+  return host;
+}
+
+/** Removes directories of spawns that a killed host left; the operator's socket has shown that no host is alive. */
+function sweepSpawns(socketDir: string): void {
+  for (const { name } of readdirSync(socketDir, { withFileTypes: true })) {
+    if (/^(?:[0-9a-f]{8}|x-[a-z0-9-]+)$/.test(name)) rmSync(join(socketDir, name), { recursive: true, force: true });
+  }
+}

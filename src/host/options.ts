@@ -1,0 +1,76 @@
+import type { DevchainAct } from '../admin/host-control.js';
+import { HostError } from '../contract/error.js';
+import type { Permission } from '../contract/permission.js';
+import type { Clock } from '../core/clock.js';
+import type { Logger } from '../core/logger.js';
+import type { NodeApi } from '../node/node-api.js';
+import type { SomeLimits } from '../sandbox/limits.js';
+
+/** What the operator says of one module; every key is optional. */
+export interface ModuleSettings {
+  /** False keeps autoLoad from starting it. Default true. */
+  enabled?: boolean;
+  /** `spawn`: the host starts and confines it. `external`: somebody else starts it. Default `spawn`. */
+  run?: 'spawn' | 'external';
+  /** True lets it run without verified signatures. Shown in every status. */
+  unsigned?: boolean;
+  /** Directory with its module.toml; default `<modulesDir>/<name>`. */
+  path?: string;
+  /** Permissions granted, out of those that the manifest asks for; default all of them. */
+  grants?: readonly Permission[];
+  /** Limits instead of the manifest's, not above the host's caps. */
+  limits?: SomeLimits;
+  /** Values for the manifest's `[config]`. */
+  config?: Readonly<Record<string, unknown>>;
+  /** Further directories that its sandbox shows, read-only. */
+  extraReadOnly?: readonly string[];
+}
+
+/** Least containment under which a module may run: `bubblewrap`, or `none` at the operator's own risk. */
+export type SandboxMinimum = 'bubblewrap' | 'none';
+
+/** What a host is made of. */
+export interface HostOptions {
+  /** Each directory below with a module.toml is a module. */
+  modulesDir: string;
+  /** Data of host and modules; belongs to one host. */
+  dataDir: string;
+  /** Sockets; belongs to one host. Keep the path short, see SOCKET_PATH_TOO_LONG. */
+  socketDir: string;
+  node: NodeApi;
+  /** Control of the embedded devchain, where that is the node. */
+  devchain?: DevchainAct;
+  modules?: Readonly<Record<string, ModuleSettings>>;
+  /** Names of modules that may run without verified signatures. */
+  allowUnsigned?: readonly string[];
+  sandboxMinimum?: SandboxMinimum;
+  /** Caps over what manifests ask. */
+  limits?: SomeLimits;
+  /** Interpreters by the word that manifests use, for example `python` -> `/usr/bin/python3`. */
+  interpreters?: Readonly<Record<string, string>>;
+  /** Calls of all modules in flight to the node; default what the node's adapter says. */
+  maxNodeCalls?: number;
+  /** Plain calls per second of each module, by weight. Default 1,000. */
+  callsPerSecond?: number;
+  /** Path of the operator's file, for the status. */
+  configFile?: string;
+  logger?: Logger;
+  clock?: Clock;
+  /** Calls in place of an orderly stop by an admin request; the daemon ends its process there. */
+  onStopRequested?: (timeoutMs: number) => void;
+}
+
+/** Names that appear in options and exist nowhere are told, not ignored. */
+export function assertOptions(options: HostOptions): void {
+  for (const key of ['modulesDir', 'dataDir', 'socketDir'] as const) {
+    if (typeof options[key] !== 'string' || options[key] === '') {
+      throw new HostError('BAD_CONFIG', `${key} must name a directory`, { details: { key } });
+    }
+  }
+  if (options.maxNodeCalls !== undefined && !(options.maxNodeCalls >= 1)) {
+    throw new HostError('BAD_CONFIG', 'maxNodeCalls must be at least 1', { details: { key: 'maxNodeCalls' } });
+  }
+  if (options.callsPerSecond !== undefined && !(options.callsPerSecond >= 1)) {
+    throw new HostError('BAD_CONFIG', 'callsPerSecond must be at least 1', { details: { key: 'callsPerSecond' } });
+  }
+}

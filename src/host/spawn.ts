@@ -1,0 +1,305 @@
+import { randomBytes } from 'node:crypto';
+import { chmodSync, chownSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { HostError } from '../contract/error.js';
+import type { MethodFacts } from '../contract/methods.js';
+import type { StrictWire } from '../contract/strict-wire.js';
+import type { Clock } from '../core/clock.js';
+import type { Logger } from '../core/logger.js';
+import type { GuardDecision } from '../ipc/guard.js';
+import { createModuleServer, type ModuleServer, type Served } from '../ipc/server.js';
+import { type Owner, prepareDirectory } from '../ipc/socket.js';
+import type { StatusMapper } from '../ipc/status.js';
+import { describeExit, type ExitReport } from '../process/exit.js';
+import type { RunningProcess } from '../process/running-process.js';
+import type { Grants } from '../session/grants.js';
+import type { CallQuota } from '../session/quota.js';
+import {
+  createSession,
+  type HandshakeClaims,
+  type Session,
+  type SessionIdentity,
+  TOKEN_BYTES,
+} from '../session/session.js';
+import type { Audit } from './audit.js';
+
+/** Name of the socket inside a spawn's directory; the directory's name is short, so that the whole path stays short. */
+export const SOCKET_NAME = 'host.sock';
+/** Name of the token's file inside a spawn's directory. */
+export const TOKEN_NAME = 'token';
+/** Bytes of randomness in a spawn's name. */
+const INSTANCE_BYTES = 4;
+/** After the process has ended, how long its last calls may take to leave the socket. */
+const DRAIN_MS = 100;
+/** An external module without any connection for this long has ended; a reconnect takes less. */
+const EXTERNAL_GONE_MS = 5_000;
+/** When an external module's session is closed, how long its streams may take to end. */
+const EXTERNAL_DRAIN_MS = 1_000;
+
+/** What every spawn of a host shares. */
+export interface SpawnRoom {
+  socketDir: string;
+  methods: ReadonlyMap<string, MethodFacts>;
+  statuses: StatusMapper;
+  wire: StrictWire;
+  clock: Clock;
+  audit: Audit;
+}
+
+/** What one spawn is made of. */
+export interface SpawnOptions {
+  moduleId: string;
+  version: string;
+  grants: Grants;
+  quota: CallQuota;
+  /** Uid and gid of the module's process; undefined when it has the host's own. */
+  owner: Owner | undefined;
+  startTimeoutMs: number;
+  stopTimeoutMs: number;
+  log: Logger;
+  /** The services of this session. */
+  serve(session: Session): readonly Served[];
+  /** Starts the process; undefined for a module that somebody else starts. */
+  launch: ((paths: SpawnPaths) => Promise<RunningProcess>) | undefined;
+  onDecision(decision: GuardDecision): void;
+  onOpened(claims: HandshakeClaims): void;
+  onStarting(percent: number, message: string): void;
+}
+
+/** Where a spawn's socket and token lie, seen from the host. */
+export interface SpawnPaths {
+  instanceId: string;
+  dir: string;
+  socketPath: string;
+  tokenPath: string;
+}
+
+/** How a spawn ended. */
+export interface SpawnEnd {
+  /** True when the host asked for it. */
+  expected: boolean;
+  /** How the process ended; undefined for an external module. */
+  exit: ExitReport | undefined;
+  /** Why, when it was not expected. */
+  error: HostError | undefined;
+}
+
+/** One start of a module: its directory, socket, session, server and process. */
+export interface Spawn extends SpawnPaths {
+  readonly session: Session;
+  readonly process: RunningProcess | undefined;
+  readonly startedUnixMs: number;
+  connectionCount(): number;
+  /** Resolves at Ready; rejects when the spawn ends before. */
+  readonly ready: Promise<void>;
+  /** Resolves once everything of the spawn is gone: process, socket, directory. */
+  readonly ended: Promise<SpawnEnd>;
+  /** Asks the module to stop, waits its grace, kills it, and clears away. Idempotent. */
+  stop(): Promise<SpawnEnd>;
+}
+
+/**
+ * Starts one spawn. The socket listens and the token lies there before the process begins; whatever fails, nothing is
+ * left behind.
+ *
+ * @throws HostError START_FAILED, INTERPRETER_MISSING, SANDBOX_UNAVAILABLE, SOCKET_PATH_TOO_LONG, UNSAFE_RUN_DIR
+ */
+export async function createSpawn(room: SpawnRoom, options: SpawnOptions): Promise<Spawn> {
+  const suffix = randomBytes(INSTANCE_BYTES).toString('hex');
+  const external = options.launch === undefined;
+  // who starts a module from outside mounts its directory, so that path stays the same from spawn to spawn
+  const dir = join(room.socketDir, external ? `x-${options.moduleId}` : suffix);
+  const paths: SpawnPaths = {
+    instanceId: `${options.moduleId}-${suffix}`,
+    dir,
+    socketPath: join(dir, SOCKET_NAME),
+    tokenPath: join(dir, TOKEN_NAME),
+  };
+  const identity: SessionIdentity = {
+    moduleId: options.moduleId,
+    instanceId: paths.instanceId,
+    version: options.version,
+  };
+  const note = { moduleId: identity.moduleId, instanceId: identity.instanceId };
+  const token = randomBytes(TOKEN_BYTES);
+  let server: ModuleServer | undefined;
+  let child: RunningProcess | undefined;
+  let stopping = false;
+  let failure: HostError | undefined;
+
+  let markReady: () => void = () => {};
+  let failReady: (error: HostError) => void = () => {};
+  const ready = new Promise<void>((resolve, reject) => {
+    markReady = resolve;
+    failReady = reject;
+  });
+  ready.catch(() => {});
+
+  const startDeadline = createDeadline(options.startTimeoutMs, () => {
+    fail(
+      new HostError('STARTUP_TIMEOUT', `${options.moduleId} was not ready within ${options.startTimeoutMs} ms`, {
+        details: { timeoutMs: options.startTimeoutMs },
+      }),
+    );
+  });
+  const session = createSession({
+    identity,
+    token,
+    grants: options.grants,
+    quota: options.quota,
+    log: options.log,
+    listener: {
+      opened(claims) {
+        rmSync(paths.tokenPath, { force: true });
+        if (external) startDeadline.begin();
+        room.audit.record({ kind: 'SESSION_OPENED', ...note, permissions: options.grants.list() });
+        options.onOpened(claims);
+      },
+      starting(percent, message) {
+        startDeadline.extend();
+        options.onStarting(percent, message);
+      },
+      ready() {
+        startDeadline.clear();
+        markReady();
+      },
+      suspicious(misses) {
+        options.log.error({ misses }, 'wrong tokens on the module socket; its connections are closed');
+        room.audit.record({
+          kind: 'HANDSHAKE_REFUSED',
+          ...note,
+          reason: 'BAD_TOKEN',
+          message: `${misses} wrong tokens`,
+        });
+        // the answer to the last handshake leaves first
+        setTimeout(() => server?.dropConnections(), DRAIN_MS).unref();
+      },
+    },
+  });
+
+  /** Ends the spawn from within: the process is killed, and the rest follows its exit. */
+  const fail = (error: HostError): void => {
+    failure ??= error;
+    if (child === undefined) void clearAway(undefined);
+    else void child.kill();
+  };
+
+  let settleEnd: (end: SpawnEnd) => void = () => {};
+  const ended = new Promise<SpawnEnd>((resolve) => {
+    settleEnd = resolve;
+  });
+  let clearing: Promise<void> | undefined;
+  const clearAway = (exit: ExitReport | undefined): Promise<void> => {
+    clearing ??= (async () => {
+      startDeadline.clear();
+      gone.clear();
+      const error = stopping ? undefined : (failure ?? exitError(options.moduleId, exit));
+      failReady(error ?? new HostError('SESSION_CLOSED', 'the module was stopped before it was ready'));
+      session.close(new HostError('SESSION_CLOSED', stopping ? 'the module was stopped' : 'the module has ended'));
+      room.audit.record({ kind: 'SESSION_CLOSED', ...note });
+      await server?.close(external ? EXTERNAL_DRAIN_MS : DRAIN_MS);
+      rmSync(dir, { recursive: true, force: true });
+      settleEnd({ expected: stopping, exit, error });
+    })();
+    return clearing;
+  };
+
+  const gone = createDeadline(EXTERNAL_GONE_MS, () =>
+    fail(new HostError('MODULE_CRASHED', `${options.moduleId} closed its last connection`)),
+  );
+  try {
+    if (!external) startDeadline.begin();
+    // the parent is passed through by modules of other uids, the spawn's own directory belongs to its module
+    prepareDirectory(dir, 0o700);
+    if (options.owner !== undefined) chownSync(dir, options.owner.uid, options.owner.gid);
+    server = await createModuleServer({
+      socketPath: paths.socketPath,
+      owner: options.owner,
+      session,
+      services: options.serve(session),
+      methods: room.methods,
+      statuses: room.statuses,
+      wire: room.wire,
+      onConnections(count) {
+        if (!external || session.state() === 'waiting') return;
+        if (count === 0) gone.begin();
+        else gone.clear();
+      },
+      clock: room.clock,
+      log: options.log,
+      audit: (decision) => {
+        options.onDecision(decision);
+        if (decision.allowed) return;
+        const denied = decision.reason === 'MISSING_PERMISSION' || decision.reason === 'HANDSHAKE_REQUIRED';
+        room.audit.record({
+          kind: denied ? 'CALL_DENIED' : 'LIMITED',
+          ...note,
+          method: decision.method,
+          ...(decision.permission === 'NONE' ? {} : { permissions: [decision.permission] }),
+          ...(decision.reason === undefined ? {} : { reason: decision.reason }),
+        });
+      },
+    });
+    writeToken(paths.tokenPath, token, options.owner);
+    child = await options.launch?.(paths);
+  } catch (error) {
+    failure = HostError.from(error);
+    await clearAway(undefined);
+    throw failure;
+  }
+  void child?.exited.then((exit) => clearAway(exit));
+
+  return {
+    ...paths,
+    session,
+    process: child,
+    startedUnixMs: room.clock.unixMs(),
+    connectionCount: () => server?.connectionCount() ?? 0,
+    ready,
+    ended,
+    async stop() {
+      stopping = true;
+      startDeadline.clear();
+      if (child === undefined) await clearAway(undefined);
+      else await child.stop(options.stopTimeoutMs);
+      return ended;
+    },
+  };
+}
+
+function writeToken(path: string, token: Uint8Array, owner: Owner | undefined): void {
+  writeFileSync(path, token, { mode: 0o400, flag: 'wx' });
+  chmodSync(path, 0o400);
+  if (owner !== undefined) chownSync(path, owner.uid, owner.gid);
+}
+
+function exitError(moduleId: string, exit: ExitReport | undefined): HostError | undefined {
+  if (exit === undefined) return undefined;
+  const said = exit.stderrTail.trim().split('\n').slice(-3).join(' | ');
+  return new HostError(
+    'MODULE_CRASHED',
+    `${moduleId} ${describeExit(exit)}${said === '' ? '' : `; it last said: ${said}`}`,
+    {
+      details: exit.signal === null ? { code: exit.code ?? 0 } : { signal: exit.signal },
+    },
+  );
+}
+
+/** A deadline that begins once, may be moved while it runs, and is over when it is cleared. */
+function createDeadline(timeoutMs: number, onTimeout: () => void): { begin(): void; extend(): void; clear(): void } {
+  let timer: NodeJS.Timeout | undefined;
+  return {
+    begin() {
+      timer ??= setTimeout(onTimeout, timeoutMs);
+    },
+    extend() {
+      if (timer === undefined) return;
+      clearTimeout(timer);
+      timer = setTimeout(onTimeout, timeoutMs);
+    },
+    clear() {
+      clearTimeout(timer);
+      timer = undefined;
+    },
+  };
+}

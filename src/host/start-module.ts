@@ -1,0 +1,119 @@
+import { chownSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Permission } from '../contract/permission.js';
+import type { Manifest } from '../manifest/manifest.js';
+import type { Runner } from '../process/runner.js';
+import type { SandboxEngine } from '../sandbox/engine.js';
+import { externalContainment } from '../sandbox/guarantee.js';
+import type { IdentityBook } from '../sandbox/identity.js';
+import { effectiveLimits, type SomeLimits } from '../sandbox/limits.js';
+import { createGrants } from '../session/grants.js';
+import { createCallQuota, DEFAULT_CALL_BURST, DEFAULT_CALLS_IN_FLIGHT } from '../session/quota.js';
+import { sessionLimits } from './facts.js';
+import { LOG_BYTES_PER_SECOND } from './log-book.js';
+import type { HostParts } from './parts.js';
+import type { Running, Slot } from './slot.js';
+import { createSpawn, SOCKET_NAME, TOKEN_NAME } from './spawn.js';
+
+/** How a module's process is confined and started on this machine. */
+export interface Confinement {
+  engine: SandboxEngine;
+  runner: Runner;
+  /** Undefined where the host is not root: modules have the host's own user. */
+  identities: IdentityBook | undefined;
+}
+
+/** Starts one spawn of a module that may run: its limits, grants, directories, socket and process. */
+export type ModuleStart = (slot: Slot, config: Readonly<Record<string, unknown>>) => Promise<Running>;
+
+/** Makes the starter of a host. */
+export function createModuleStart(parts: HostParts, confinement: Confinement): ModuleStart {
+  return async (slot, config) => {
+    const { manifest, settings } = slot;
+    const external = settings.run === 'external';
+    const limits = effectiveLimits(
+      manifest.limits,
+      parts.options.limits as SomeLimits | undefined,
+      settings.limits as SomeLimits | undefined,
+    );
+    const granted = grantedOf(manifest, settings.grants);
+    const calls = {
+      ratePerSecond: parts.callsPerSecond,
+      burst: Math.max(DEFAULT_CALL_BURST, parts.callsPerSecond),
+      maxInFlight: DEFAULT_CALLS_IN_FLIGHT,
+    };
+    const identity = external ? undefined : await confinement.identities?.identityOf(slot.name);
+    const data = join(parts.options.dataDir, 'modules', slot.name);
+    mkdirSync(data, { recursive: true, mode: 0o700 });
+    if (identity !== undefined) chownSync(data, identity.uid, identity.gid);
+    const log = parts.logBook.forModule(slot.name, LOG_BYTES_PER_SECOND);
+    const running: Running = {
+      spawn: undefined as never,
+      log,
+      granted,
+      withheld: manifest.capabilities.filter((permission) => !granted.includes(permission)),
+      containment: external ? externalContainment() : confinement.engine.containment(),
+      limits: sessionLimits(limits, calls, parts.eventLimits),
+      sdk: '',
+      readyUnixMs: 0,
+      progressPercent: 0,
+      progressMessage: '',
+      announced: false,
+      calls: { total: 0n, denied: 0n, limited: 0n },
+    };
+    running.spawn = await createSpawn(parts.spawnRoom, {
+      moduleId: slot.name,
+      version: manifest.version,
+      grants: createGrants(granted),
+      quota: createCallQuota(calls, parts.clock),
+      owner: identity,
+      startTimeoutMs: limits.startTimeoutMs,
+      stopTimeoutMs: limits.stopTimeoutMs,
+      log: parts.log.child({ module: slot.name }),
+      serve: (session) => parts.serve(session, { slot, running, config, external }),
+      onDecision(decision) {
+        running.calls.total += 1n;
+        if (decision.allowed) return;
+        if (decision.reason === 'RATE_LIMITED' || decision.reason === 'TOO_MANY_CALLS') running.calls.limited += 1n;
+        else running.calls.denied += 1n;
+      },
+      onOpened(claims) {
+        running.sdk = claims.sdk;
+      },
+      onStarting(percent, message) {
+        running.progressPercent = percent;
+        running.progressMessage = message;
+      },
+      launch: external
+        ? undefined
+        : (paths) =>
+            confinement.runner.start({
+              name: slot.name,
+              instanceId: paths.instanceId,
+              directories: { code: slot.dir, data, socket: paths.dir },
+              files: { socket: SOCKET_NAME, token: TOKEN_NAME },
+              entryPoint: manifest.entryPoint,
+              command: manifest.run.command,
+              env: manifest.run.env,
+              limits,
+              identity,
+              extraReadOnly: settings.extraReadOnly ?? [],
+              onLine: ({ stream, text }) => {
+                log.sink(stream === 'stdout' ? 'STDOUT' : 'STDERR').write({
+                  level: stream === 'stdout' ? 'info' : 'warn',
+                  message: text,
+                  target: '',
+                  timeUnixMs: 0n,
+                  fields: [],
+                });
+              },
+            }),
+    });
+    return running;
+  };
+}
+
+/** What the manifest asks and the operator grants; without a list of the operator's, all that is asked. */
+function grantedOf(manifest: Manifest, grants: readonly Permission[] | undefined): Permission[] {
+  return manifest.capabilities.filter((permission) => grants === undefined || grants.includes(permission));
+}
