@@ -51,6 +51,9 @@ export interface RunnerOptions {
   readonly clock: Clock;
 }
 
+/** How long sandbox and launchers may take until the module's program runs, milliseconds; it takes 20 to 200. */
+const LAUNCH_TIMEOUT_MS = 30_000;
+
 /** Makes the runner of a host. */
 export function createRunner({ engine, interpreters, logger, clock }: RunnerOptions): Runner {
   return {
@@ -69,10 +72,13 @@ export function createRunner({ engine, interpreters, logger, clock }: RunnerOpti
       const spawned = await spawnCommand(command);
       const log = logger.child({ module: spec.name, instance: spec.instanceId });
       const child = superviseChild(spawned, clock, spec.onLine ?? ((line) => logLine(log, line)));
+      // A mount that hangs would hang the start: the chain gets a bound of its own, before the module's begins.
+      const timer = setTimeout(() => void child.kill(), LAUNCH_TIMEOUT_MS);
       const payload =
         spawned.status === undefined
           ? payloadOf(spawned.pid)
           : await awaitPayload(spawned.status, command.launcher ?? '', child.ended);
+      clearTimeout(timer);
       if (payload === undefined) await assertRan(spec, await child.exited);
       return child.running(payload ?? { pid: spawned.pid, startTicks: '' });
     },
@@ -106,6 +112,9 @@ const ERRNO: readonly (readonly [RegExp, string])[] = [
  * @throws HostError START_FAILED when the launcher gave the reason itself
  */
 async function assertRan(spec: StartSpec, exit: ExitReport): Promise<void> {
+  if (exit.requested) {
+    throw new HostError('START_FAILED', `${spec.name}: the sandbox did not start within ${LAUNCH_TIMEOUT_MS} ms`);
+  }
   const words = LAUNCHER_WORDS.exec(exit.stderrTail)?.[0];
   if (exit.code === 0 || exit.signal !== null || words === undefined) return;
   const errno = ERRNO.find(([pattern]) => pattern.test(words))?.[1] ?? '';

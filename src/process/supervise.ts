@@ -15,6 +15,8 @@ export interface SupervisedChild {
   readonly exited: Promise<ExitReport>;
   /** Aborts when the process has ended. */
   readonly ended: AbortSignal;
+  /** Kills it with all its children. */
+  kill(): Promise<ExitReport>;
   /** The handle for the rest of the house, once it is known which process is the module. */
   running(payload: Payload): RunningProcess;
 }
@@ -61,6 +63,7 @@ export function superviseChild(spawned: Spawned, clock: Clock, onLine: (line: Ou
   return {
     exited,
     ended: ended.signal,
+    kill,
     running: (payload) => ({
       pid: payload.pid,
       exited,

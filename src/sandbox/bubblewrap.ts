@@ -1,5 +1,5 @@
 import { readdirSync } from 'node:fs';
-import { chmod, mkdir, realpath, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, realpath, writeFile } from 'node:fs/promises';
 import { basename, isAbsolute, join, normalize } from 'node:path';
 import { HostError } from '../contract/error.js';
 import { type Bind, bubblewrapArguments, ETC_FILES, INNER, INNER_PROGRAMS } from './bubblewrap-arguments.js';
@@ -128,8 +128,10 @@ async function writeEtc(runDir: string): Promise<string> {
   await mkdir(etc, { recursive: true });
   await chmod(etc, 0o755);
   for (const [name, text] of ETC_FILES) {
-    await writeFile(join(etc, name), text);
-    await chmod(join(etc, name), 0o444);
+    const path = join(etc, name);
+    // Left alone when it is right: modules of this host may be looking at it.
+    if ((await readFile(path, 'utf8').catch(() => undefined)) !== text) await writeFile(path, text);
+    await chmod(path, 0o644);
   }
   return etc;
 }

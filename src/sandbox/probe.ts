@@ -69,6 +69,10 @@ async function tryBubblewrap(run: RunOnce): Promise<Ability> {
 
 function cureOf(reason: string): string {
   if (/unknown option/i.test(reason)) return 'install bubblewrap 0.8 or newer';
+  if (/mount proc/i.test(reason)) {
+    // A process file system with covered parts cannot be mounted anew in a user namespace (mount_namespaces(7)).
+    return 'let the container show all of /proc (Docker: --security-opt systempaths=unconfined)';
+  }
   if (readsOne('/proc/sys/kernel/apparmor_restrict_unprivileged_userns')) {
     return 'allow user namespaces to bwrap: an AppArmor profile with `userns`, or sysctl kernel.apparmor_restrict_unprivileged_userns=0';
   }
