@@ -21,9 +21,15 @@ export interface NewBlock {
   header: Uint8Array;
   /** OPTIONAL. Number of transactions, coinbase included; at least 1. 0 = not known. */
   txCount: number;
-  /** OPTIONAL. Serialized size in bytes, witness included; at most 4,000,000. 0 = not known. */
+  /**
+   * OPTIONAL. Serialized size in bytes, witness included; at most 4,000,000. 0 = the host did not read the body, as for
+   * older blocks in a cursor walk.
+   */
   size: number;
-  /** OPTIONAL. Weight in weight units (BIP 141); at most 4,000,000. 0 = not known. */
+  /**
+   * OPTIONAL. Weight in weight units (BIP 141); at most 4,000,000. 0 = the host did not read the body, as for older
+   * blocks in a cursor walk.
+   */
   weight: number;
   /**
    * OPTIONAL. True when the node has pruned the block's body (only in a cursor walk): the header is all there is,

@@ -81,7 +81,8 @@ export interface UtxoValidationCompleted {
 
 /**
  * DifficultyAdjusted tells that the chain passed a retarget and the difficulty changed there, every 2,016 blocks on
- * mainnet. The host knows it from the headers of NewBlock.
+ * mainnet. The host knows it from the headers of NewBlock, and tells it only where the block before a retarget has the
+ * difficulty of its period: not on testnet, whose late blocks have the lowest one.
  */
 export interface DifficultyAdjusted {
   /** REQUIRED. Difficulty of the period that ended; 1.0 is the highest target of mainnet. */

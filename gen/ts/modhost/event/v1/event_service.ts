@@ -169,7 +169,7 @@ export interface Gap {
   beforeSequence: bigint;
   /** REQUIRED. Number of events lost, at least 1. Usually fewer than the sequences between, which count all modules' events. */
   count: bigint;
-  /** REQUIRED. Why. Losses in succession for different reasons are told as different gaps. */
+  /** REQUIRED. Why. Losses in succession for different reasons are told as different gaps, whose bounds may overlap. */
   reason: GapReason;
   /**
    * REQUIRED. The queue that lost them. After a loss in EVENT_QUEUE_CHAIN a module that follows the chain asks for what it
@@ -1565,8 +1565,9 @@ export const EventServiceService = {
    * - MISSING_PERMISSION: a type needs a permission that is not granted; the message names both. Ask the operator, or leave
    *   the type out.
    * - STREAM_EXISTS: the session has a subscription. Use UpdateSubscription, or close the other stream first.
-   * - CURSOR_UNKNOWN: the node knows no hash of the locator; the message has the tip. Start again from a block that the node
-   *   knows; what was derived from the old chain is void.
+   * - CURSOR_UNKNOWN: the node knows no hash of the locator; the message has the tip. Also ends the stream when the node has
+   *   forgotten a block that the walk must undo. Start again from a block that the node knows; what was derived from the
+   *   old chain is void.
    * - NODE_UNAVAILABLE: a cursor was given and the node cannot be asked yet. Retry with backoff. A node that becomes
    *   unreachable later ends nothing: the walk waits for it.
    * - PERMISSION_WITHDRAWN: ends the stream when the operator takes back a permission that it needs. Ask the operator, or
@@ -1664,8 +1665,9 @@ export interface EventServiceServer extends UntypedServiceImplementation {
    * - MISSING_PERMISSION: a type needs a permission that is not granted; the message names both. Ask the operator, or leave
    *   the type out.
    * - STREAM_EXISTS: the session has a subscription. Use UpdateSubscription, or close the other stream first.
-   * - CURSOR_UNKNOWN: the node knows no hash of the locator; the message has the tip. Start again from a block that the node
-   *   knows; what was derived from the old chain is void.
+   * - CURSOR_UNKNOWN: the node knows no hash of the locator; the message has the tip. Also ends the stream when the node has
+   *   forgotten a block that the walk must undo. Start again from a block that the node knows; what was derived from the
+   *   old chain is void.
    * - NODE_UNAVAILABLE: a cursor was given and the node cannot be asked yet. Retry with backoff. A node that becomes
    *   unreachable later ends nothing: the walk waits for it.
    * - PERMISSION_WITHDRAWN: ends the stream when the operator takes back a permission that it needs. Ask the operator, or
@@ -1727,8 +1729,9 @@ export interface EventServiceClient extends Client {
    * - MISSING_PERMISSION: a type needs a permission that is not granted; the message names both. Ask the operator, or leave
    *   the type out.
    * - STREAM_EXISTS: the session has a subscription. Use UpdateSubscription, or close the other stream first.
-   * - CURSOR_UNKNOWN: the node knows no hash of the locator; the message has the tip. Start again from a block that the node
-   *   knows; what was derived from the old chain is void.
+   * - CURSOR_UNKNOWN: the node knows no hash of the locator; the message has the tip. Also ends the stream when the node has
+   *   forgotten a block that the walk must undo. Start again from a block that the node knows; what was derived from the
+   *   old chain is void.
    * - NODE_UNAVAILABLE: a cursor was given and the node cannot be asked yet. Retry with backoff. A node that becomes
    *   unreachable later ends nothing: the walk waits for it.
    * - PERMISSION_WITHDRAWN: ends the stream when the operator takes back a permission that it needs. Ask the operator, or

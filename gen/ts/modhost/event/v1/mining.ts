@@ -36,7 +36,8 @@ export interface BlockTemplateUpdated {
 }
 
 /**
- * MiningDifficultyChanged tells that the next block has another target than the one before. On networks with the
+ * MiningDifficultyChanged tells that the next block has another target than the one before. Where the node does not
+ * announce the target of the next block, the host learns it from the first block that has it. On networks with the
  * minimum-difficulty rule (testnet) it may come with every block; DifficultyAdjusted comes only at a retarget.
  */
 export interface MiningDifficultyChanged {
@@ -44,7 +45,7 @@ export interface MiningDifficultyChanged {
   oldDifficulty: number;
   /** REQUIRED. Difficulty from now on, on the same scale. */
   newDifficulty: number;
-  /** REQUIRED. Height of the block to be found. */
+  /** REQUIRED. Height of the first block with the new target. */
   height: number;
 }
 
