@@ -54,7 +54,7 @@ describe('ranges', () => {
     expect(pages.map((page) => page.headers.length)).toEqual([1_000, 1_000, 101]);
   });
 
-  it('never walks from one branch to another: TIP_MOVED', async () => {
+  it('C165: never walks from one branch to another: TIP_MOVED', async () => {
     const rigged = rig(10);
     const seen: Uint8Array[] = [];
     const walk = async () => {

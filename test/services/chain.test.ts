@@ -206,7 +206,7 @@ describe('at_tip', () => {
     expect(rigged.double.calls).toEqual(['getState', 'getState']);
   });
 
-  it('refuses when the tip moves during the read', async () => {
+  it('C165: refuses when the tip moves during the read', async () => {
     const rigged = rig();
     const tip = rigged.double.hash(3);
     rigged.double.before = (call) => {
@@ -215,7 +215,7 @@ describe('at_tip', () => {
     expect(await reasonOf(() => read(rigged, tip))).toBe('TIP_MOVED');
   });
 
-  it('reads once more when the tip moved and came back', async () => {
+  it('C165: reads once more when the tip moved and came back', async () => {
     const rigged = rig();
     const tip = rigged.double.hash(3);
     let reads = 0;

@@ -112,6 +112,12 @@ describe('requests are judged before the node is asked', () => {
       SubmitTransactionRequest.fromPartial({ raw, maxBurnSats: MAX_MONEY_SATS + 1n }),
       'OUT_OF_RANGE',
     ],
+    [
+      'C075: bounds of 2^64 - 1',
+      'submitTransaction',
+      { raw, maxFeeRateSatPerKvb: 2n ** 64n - 1n, maxBurnSats: 2n ** 64n - 1n },
+      'OUT_OF_RANGE',
+    ],
     ['an empty package', 'submitPackage', SubmitPackageRequest.fromPartial({}), 'FIELD_REQUIRED'],
     [
       'a package of 26',
