@@ -168,7 +168,7 @@ export function createBtcdMempool(rpc: RpcClient, clock: Pick<Clock, 'monotonicM
       throw new HostError('NODE_LACKS_FEATURE', 'btcd takes transactions one by one');
     },
 
-    test: (raws, options, signal) => test(raws.map(submissionOf), options, signal),
+    test: async (raws, options, signal) => await test(raws.map(submissionOf), options, signal),
   };
 }
 
