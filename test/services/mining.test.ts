@@ -297,6 +297,22 @@ describe('found blocks', () => {
     expect(await service.submitBlock({ raw }, callContext())).toEqual({ outcome, rejectReason });
   });
 
+  it('tells the host of accepted blocks and of no others', async () => {
+    const { double, templates, state } = rig();
+    const told: Uint8Array[] = [];
+    const onAccepted = (block: Uint8Array) => void told.push(block);
+    const service = createMiningService({ node: double.node, templates, onAccepted });
+    const verdicts: SubmitBlockVerdict[] = [{ outcome: 'duplicate' }, { outcome: 'rejected', reason: 'x' }];
+    for (const verdict of verdicts) {
+      state.verdict = verdict;
+      await service.submitBlock({ raw }, callContext());
+    }
+    expect(told).toEqual([]);
+    state.verdict = { outcome: 'accepted' };
+    await service.submitBlock({ raw }, callContext());
+    expect(told).toEqual([raw]);
+  });
+
   it('queues only where the node can', async () => {
     const queued: Uint8Array[] = [];
     const able = rig({
