@@ -155,13 +155,7 @@ export async function createBtcdSubject(setup: {
     ...createBtcdHands(btcd, wallet),
     restart: async (whileDown) => {
       await btcd.stop();
-      if (whileDown !== undefined) {
-        // On another port, so that the node changes its chain where the adapter cannot see it.
-        await btcd.start(true);
-        await whileDown();
-        await btcd.stop();
-      }
-      await btcd.start();
+      await btcd.start(whileDown);
     },
     stall: async () => {
       const thaw = btcd.freeze();

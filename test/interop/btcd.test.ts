@@ -47,10 +47,13 @@ describe.skipIf(btcd.skip)('a real btcd on regtest', () => {
   });
 
   it('keeps its chain over kill -9 and restart', async () => {
-    await node.restart();
     const before = await node.rpc('getbestblockhash');
     await node.kill9();
+    await expect(fetch(node.url)).rejects.toThrow();
     await node.start();
     expect(await node.rpc('getbestblockhash')).toBe(before);
+    await node.restart();
+    expect(await node.rpc('getbestblockhash')).toBe(before);
+    expect(await node.rpc('getblockcount')).toBeGreaterThan(100);
   });
 });

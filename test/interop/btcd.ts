@@ -1,6 +1,10 @@
 /**
  * A real btcd on regtest for the interop tests: built through its Go module, bound to loopback, with a data directory
  * of its own and real proof of work.
+ *
+ * btcd deletes its regtest database at every start. So that a restart is one, the launcher keeps the blocks of the
+ * active chain and hands them in again behind a closed door: the public port is a forwarder of the launcher's, opened
+ * when the node has its chain back.
  */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,6 +16,9 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { previousHashOf } from '../../src/core/bitcoin/header.js';
+import { fromHex, hashToDisplay } from '../../src/core/bytes.js';
+import { createForwarder } from './forwarder.js';
 import { freePort } from './free-port.js';
 
 /** Release under test: the first of the Go proxy's tagged ones that serves invalidateblock and reconsiderblock (tried). */
@@ -57,8 +64,8 @@ export interface Btcd {
   stop(): Promise<void>;
   /** Ends it without warning, as a power cut would. */
   kill9(): Promise<void>;
-  /** Starts it again on its data; `hidden` listens on another port, out of reach of whoever knows `url`. */
-  start(hidden?: boolean): Promise<void>;
+  /** Starts it again with its chain; `behindTheDoor` runs before anybody who knows `url` can reach it. */
+  start(behindTheDoor?: () => Promise<void>): Promise<void>;
   /** Freezes the process until the returned function is called: sockets stay open, nothing is answered. */
   freeze(): () => void;
   /** Stops when it runs, then starts again. */
@@ -106,11 +113,11 @@ export async function btcdAvailable(): Promise<{ available: true } | { available
 /** Starts a node and waits until it answers. */
 export async function startBtcd(options: BtcdOptions): Promise<Btcd> {
   const { dir, tls = false, txindex = true, miningAddress = DEFAULT_MINING_ADDRESS } = options;
-  const [listenPort, publicPort, hiddenPort] = [await freePort(), await freePort(), await freePort()];
+  const [listenPort, rpcPort, publicPort] = [await freePort(), await freePort(), await freePort()];
   const [user, pass] = ['interop', 'interop-password'];
   const certFile = tls ? join(dir, 'rpc.cert') : undefined;
   const logFile = join(dir, 'btcd.log');
-  let port = publicPort;
+  const door = createForwarder(publicPort, rpcPort);
   let child: ReturnType<typeof spawn> | undefined;
   const killAtExit = (): void => void child?.kill('SIGKILL');
 
@@ -121,7 +128,7 @@ export async function startBtcd(options: BtcdOptions): Promise<Btcd> {
     '--regtest',
     '--nodnsseed',
     `--listen=127.0.0.1:${listenPort}`,
-    `--rpclisten=127.0.0.1:${port}`,
+    `--rpclisten=127.0.0.1:${rpcPort}`,
     `--rpcuser=${user}`,
     `--rpcpass=${pass}`,
     `--miningaddr=${miningAddress}`,
@@ -131,7 +138,7 @@ export async function startBtcd(options: BtcdOptions): Promise<Btcd> {
 
   const rpc = async <T>(method: string, params: readonly unknown[] = []): Promise<T> => {
     const body = JSON.stringify({ jsonrpc: '1.0', id: 1, method, params });
-    const answer = JSON.parse(await post({ port, user, pass, certFile }, body)) as {
+    const answer = JSON.parse(await post({ port: rpcPort, user, pass, certFile }, body)) as {
       result: T;
       error: { code: number; message: string } | null;
     };
@@ -151,11 +158,12 @@ export async function startBtcd(options: BtcdOptions): Promise<Btcd> {
 
   const logTail = (): string => (existsSync(logFile) ? readFileSync(logFile, 'utf8').slice(-4_000) : '');
 
-  const start = async (hidden = false): Promise<void> => {
+  const archive = createArchive(rpc);
+
+  const start = async (behindTheDoor?: () => Promise<void>): Promise<void> => {
     if (alive()) return;
     process.off('exit', killAtExit);
     process.on('exit', killAtExit);
-    port = hidden ? hiddenPort : publicPort;
     const log = openSync(logFile, 'a');
     // An empty environment but HOME: a btcd.conf of the person who runs the tests must not be read.
     child = spawn(btcdPath(), args(), { stdio: ['ignore', log, log], env: { HOME: dir } });
@@ -167,16 +175,23 @@ export async function startBtcd(options: BtcdOptions): Promise<Btcd> {
         () => true,
         () => false,
       );
-      if (up) return;
+      if (up) break;
       if (Date.now() > until) throw new Error(`btcd did not answer in time:\n${logTail()}`);
       await sleep(POLL_MS);
     }
+    await archive.restore();
+    await behindTheDoor?.();
+    await door.open();
   };
 
-  const stop = async (): Promise<void> => {
-    if (alive()) child?.kill('SIGINT');
+  const end = async (signal: NodeJS.Signals): Promise<void> => {
+    if (!alive()) return;
+    await archive.save();
+    child?.kill(signal);
+    await door.close();
     await awaitExit();
   };
+  const stop = async (): Promise<void> => await end('SIGINT');
 
   await start();
   return {
@@ -191,10 +206,7 @@ export async function startBtcd(options: BtcdOptions): Promise<Btcd> {
       await stop();
       process.off('exit', killAtExit);
     },
-    kill9: async () => {
-      if (alive()) child?.kill('SIGKILL');
-      await awaitExit();
-    },
+    kill9: async () => await end('SIGKILL'),
     start,
     freeze: () => {
       child?.kill('SIGSTOP');
@@ -205,6 +217,37 @@ export async function startBtcd(options: BtcdOptions): Promise<Btcd> {
       await start();
     },
     logTail,
+  };
+}
+
+/** Blocks of the active chain, kept over a restart. */
+function createArchive(rpc: Btcd['rpc']): { save(): Promise<void>; restore(): Promise<void> } {
+  const blocks = new Map<string, { parent: string; hex: string }>();
+  let genesis = '';
+  let tip = '';
+  return {
+    async save() {
+      genesis = await rpc<string>('getblockhash', [0]);
+      tip = await rpc<string>('getbestblockhash');
+      for (let hash = tip; hash !== genesis && !blocks.has(hash); ) {
+        const hex = await rpc<string>('getblock', [hash, 0]);
+        const header = fromHex(hex.slice(0, 160));
+        if (header === undefined) throw new Error('btcd gave a block that is no hex');
+        const parent = hashToDisplay(previousHashOf(header));
+        blocks.set(hash, { parent, hex });
+        hash = parent;
+      }
+    },
+    async restore() {
+      const chain: string[] = [];
+      for (let at = blocks.get(tip); at !== undefined; at = blocks.get(at.parent)) chain.push(at.hex);
+      for (const hex of chain.reverse()) {
+        const refusal = await rpc<string | null>('submitblock', [hex]);
+        if (refusal !== null) throw new Error(`btcd refused a block of its own: ${refusal}`);
+      }
+      const best = await rpc<string>('getbestblockhash');
+      if (tip !== '' && best !== tip) throw new Error(`btcd came back at ${best}, not at ${tip}`);
+    },
   };
 }
 

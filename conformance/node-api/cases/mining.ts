@@ -17,12 +17,26 @@ function subsidy(height: number): bigint {
   return FIRST_SUBSIDY_SATS >> BigInt(Math.floor(height / REGTEST_HALVING));
 }
 
-/** A template that holds these transactions; nodes may cache one for some seconds. */
+function holds(template: BlockTemplate, ids: readonly Uint8Array[]): boolean {
+  return ids.every((id) => template.transactions.some((item) => equalBytes(item.txid, id)));
+}
+
+/** A template that holds these transactions. */
 async function templateWith(stage: Stage, ids: readonly Uint8Array[]): Promise<BlockTemplate> {
+  const first = await stage.mining().getTemplate(RULES, stage.signal());
+  if (holds(first, ids)) return first;
+  if (stage.profile.features.includes('submit-block')) {
+    // A node may keep a template for a minute (btcd does), but none beyond its tip: an empty block moves that.
+    const fees = first.transactions.reduce((sum, item) => sum + item.feeSats, 0n);
+    const coinbaseValueSats = first.coinbaseValueSats - fees;
+    const nothing = { coinbaseValueSats, transactions: [], witnessCommitmentScript: new Uint8Array() };
+    const block = mineTemplate({ ...first, ...nothing }, { tag: 1 });
+    assert.deepEqual(await stage.mining().submitBlock(block.raw, stage.signal()), { outcome: 'accepted' });
+    await stage.settled(block.hash);
+  }
   return await stage.eventually('the transactions in the template', async () => {
     const template = await stage.mining().getTemplate(RULES, stage.signal());
-    const holds = (id: Uint8Array): boolean => template.transactions.some((item) => equalBytes(item.txid, id));
-    return ids.every(holds) ? template : undefined;
+    return holds(template, ids) ? template : undefined;
   });
 }
 
@@ -173,7 +187,7 @@ export const miningCases: Case[] = [
       await mine(1);
       const before = await tip();
       const verdict = await mining().submitBlock(block.raw, signal());
-      assert.ok(verdict.outcome === 'inconclusive' || verdict.outcome === 'accepted', verdict.outcome);
+      assert.ok(verdict.outcome === 'inconclusive' || verdict.outcome === 'accepted', JSON.stringify(verdict));
       assert.deepEqual(await tip(), before);
     },
   },

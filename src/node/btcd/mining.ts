@@ -1,11 +1,15 @@
 import { z } from 'zod';
 
 import { HostError } from '../../contract/error.js';
+import { HASH_BYTES } from '../../core/bytes.js';
 import type { RpcClient } from '../jsonrpc/rpc-client.js';
 import { RPC } from '../jsonrpc/rpc-failure.js';
 import { submitVerdict } from '../jsonrpc/submit-block.js';
 import { templateAnswer, templateOf, templateRequest } from '../jsonrpc/template-answer.js';
 import type { MiningApi, NetworkName } from '../node-api.js';
+
+/** OP_RETURN, a push of 36 bytes, and the tag of a witness commitment (BIP 141). */
+const COMMITMENT_PREFIX = Uint8Array.of(0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed);
 
 /** Templates and blocks of btcd. */
 export function createBtcdMining(rpc: RpcClient, network: () => NetworkName): MiningApi {
@@ -13,7 +17,8 @@ export function createBtcdMining(rpc: RpcClient, network: () => NetworkName): Mi
     async getTemplate(rules, signal) {
       const params = [{ ...templateRequest(rules, network()), capabilities: ['coinbasevalue'] }];
       const answer = await rpc.call('getblocktemplate', params, templateAnswer, { signal, plainNumbers: true });
-      return templateOf(answer);
+      const template = templateOf(answer);
+      return { ...template, witnessCommitmentScript: commitmentScript(template.witnessCommitmentScript) };
     },
 
     async submitBlock(raw, signal) {
@@ -28,4 +33,9 @@ export function createBtcdMining(rpc: RpcClient, network: () => NetworkName): Mi
       return submitVerdict(said);
     },
   };
+}
+
+/** btcd (0.26.2) gives the bare commitment of 32 bytes where BIP 145 wants the whole output script. */
+function commitmentScript(given: Uint8Array): Uint8Array {
+  return given.byteLength === HASH_BYTES ? Uint8Array.of(...COMMITMENT_PREFIX, ...given) : given;
 }
