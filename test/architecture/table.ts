@@ -54,8 +54,13 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     packages: ['commander'],
   },
   setup: { rooms: ['core'] },
-  // src/index.ts, the library: what an embedder may use.
-  index: { rooms: ['host', 'client', 'node-api', 'manifest', 'contract', 'core', 'conformance/node-api'] },
+  // src/index.ts, the library: the host, the port, and the adapters that an embedder hands to the host himself.
+  index: {
+    rooms: [
+      ...['host', 'admin:types', 'client', 'manifest', 'contract', 'core'],
+      ...['node-api', 'node/bitcoind', 'node/btcd', 'node/devchain'],
+    ],
+  },
   // The suite for adapters, run by an embedder too: it knows the port and its words, never an adapter.
   'conformance/node-api': { rooms: ['node-api', 'contract', 'core'] },
   // Subjects know their stubs or the SDK.
@@ -76,6 +81,9 @@ export const GUARDED_NODE_MODULES: Readonly<Record<string, readonly string[]>> =
 
 /** Rooms that may speak to the process they run in: its arguments, its signals, its end. */
 export const PROCESS_ROOMS: readonly string[] = ['cli', 'setup', 'conformance/modules'];
+
+/** Single files that may as well: runModule is the whole life of a module's own process, its SIGTERM and exit code. */
+export const PROCESS_FILES: readonly string[] = ['src/sdk/run.ts'];
 
 /** The only files that re-export: the doors of the package; the third is the suite that embedders run on their adapter. */
 export const BARRELS: readonly string[] = ['src/index.ts', 'src/sdk/index.ts', 'conformance/node-api/index.ts'];

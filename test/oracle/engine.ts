@@ -32,7 +32,7 @@ export async function enginePresence(): Promise<ToolPresence> {
     await promisify(execFile)(PYTHON, ['-c', 'import pbk']);
     return { available: true };
   } catch {
-    const reason = `${PYTHON} cannot import pbk; run "npm run setup", or set MODHOST_ORACLE_PYTHON to a Python that has py-bitcoinkernel 0.1.0a5`;
+    const reason = `${PYTHON} cannot import pbk; run "npm run setup -- --ci", or set MODHOST_ORACLE_PYTHON to a Python that has test/oracle/requirements.txt`;
     return { available: false, reason };
   }
 }
