@@ -1,4 +1,4 @@
-import { lstatSync, readdirSync, readFileSync } from 'node:fs';
+import { lstatSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { HostError } from '../contract/error.js';
 import type { Manifest } from '../manifest/manifest.js';
@@ -73,7 +73,8 @@ export function readModule(dir: string, name: string): FoundModule {
       details: { manifest: manifest.name, asked: name, directory: basename(dir) },
     });
   }
-  return { manifest, dir };
+  // the sandbox refuses links on its way, so the real path is what is remembered
+  return { manifest, dir: realpathSync(dir) };
 }
 
 function readDirectories(modulesDir: string): string[] {

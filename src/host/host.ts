@@ -39,7 +39,7 @@ import { createLifecycleEvents } from './lifecycle-events.js';
 import { createLogBook } from './log-book.js';
 import { createNodeEventPublisher } from './node-events.js';
 import { createNodeWatch } from './node-status.js';
-import { assertOptions, type HostOptions } from './options.js';
+import { assertOptions, type HostOptions, withRealDirectories } from './options.js';
 import type { HostParts, ServedModule } from './parts.js';
 import { createSessionServices, SERVICE_ENTRIES } from './session-services.js';
 import { readHostVersion } from './version.js';
@@ -83,8 +83,9 @@ export interface Host extends AsyncDisposable {
  *
  * @throws HostError BAD_CONFIG
  */
-export function createHost(options: HostOptions): Host {
-  assertOptions(options);
+export function createHost(given: HostOptions): Host {
+  assertOptions(given);
+  const options = withRealDirectories(given);
   const clock = options.clock ?? createSystemClock();
   const logBook = createLogBook(options.logger ?? createSilentLogger(), clock);
   const log = logBook.host;
@@ -216,6 +217,8 @@ export function createHost(options: HostOptions): Host {
     });
     await node.start((event) => {
       nodeWatch.offer(event);
+      // a node that was restarted has forgotten what modules denied
+      if (event.type === 'NodeConnection' && event.up) void denylists.resend(end.signal).catch(() => {});
       templates.offer(event);
       nodeEvents.listener(event);
     }, end.signal);

@@ -1,3 +1,5 @@
+import { realpathSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import type { DevchainAct } from '../admin/host-control.js';
 import { HostError } from '../contract/error.js';
 import type { Permission } from '../contract/permission.js';
@@ -72,5 +74,26 @@ export function assertOptions(options: HostOptions): void {
   }
   if (options.callsPerSecond !== undefined && !(options.callsPerSecond >= 1)) {
     throw new HostError('BAD_CONFIG', 'callsPerSecond must be at least 1', { details: { key: 'callsPerSecond' } });
+  }
+}
+
+/** The options with their directories absolute and free of links, as the sandbox and the socket's length need them. */
+export function withRealDirectories(options: HostOptions): HostOptions {
+  return {
+    ...options,
+    modulesDir: realPath(options.modulesDir),
+    dataDir: realPath(options.dataDir),
+    socketDir: realPath(options.socketDir),
+  };
+}
+
+/** Real path of what exists, with the rest of the path behind it: a directory may be about to be made. */
+function realPath(path: string): string {
+  const absolute = resolve(path);
+  try {
+    return realpathSync(absolute);
+  } catch {
+    const parent = dirname(absolute);
+    return parent === absolute ? absolute : join(realPath(parent), basename(absolute));
   }
 }

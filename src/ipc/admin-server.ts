@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { Server, ServerCredentials, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { AdminServiceService } from '../../gen/ts/modhost/admin/v1/admin.js';
@@ -47,6 +48,8 @@ export interface AdminServerOptions {
 export async function createAdminServer(options: AdminServerOptions): Promise<AdminServer> {
   const { control, statuses, registry, log } = options;
   const end = new AbortController();
+  // every call in flight listens
+  setMaxListeners(0, end.signal);
   const grpc = new Server({
     'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
     'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
