@@ -42,5 +42,6 @@ export {
   SDK_VERSION,
 } from './handshake.js';
 export { createModuleLog, type ModuleLog, type ModuleLogFields, type OwnedModuleLog } from './log.js';
+export { isRetryable, type RetryOptions, withRetry } from './retry.js';
 export { runModule } from './run.js';
 export { type Delivery, keepSubscribed, type SubscriptionLink } from './subscription.js';
