@@ -5,7 +5,7 @@ import { type BlockHeader, blockHash, serializeHeader } from '../../src/core/bit
 import { merkleRoot } from '../../src/core/bitcoin/merkle.js';
 import { meetsTarget, uint256FromBytes } from '../../src/core/bitcoin/target.js';
 import { parseTransaction, type Transaction, txid } from '../../src/core/bitcoin/transaction.js';
-import type { BlockTemplate } from '../../src/node/node-api.js';
+import type { BlockTemplate } from '../../src/node/block-template.js';
 
 /** Tries of the nonce; at regtest's target every second hash is good enough. */
 const MOST_NONCES = 10_000;

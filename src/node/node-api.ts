@@ -1,3 +1,6 @@
+import type { BlockTemplate, NewTip } from './block-template.js';
+import type { GovernanceApi, LightningApi, PaymentApi } from './provider-api.js';
+
 /**
  * The port to the Bitcoin node. Everything the host knows of a chain comes through it; nothing in it can change
  * consensus, the UTXO set or keys, because it has no such call.
@@ -272,51 +275,6 @@ export interface NetworkApi {
   sendStratumMessage?(peer: string, message: Uint8Array, signal: AbortSignal): Promise<void>;
 }
 
-/** One transaction of a template. */
-export interface TemplateTransaction {
-  raw: Uint8Array;
-  txid: Uint8Array;
-  wtxid: Uint8Array;
-  feeSats: bigint;
-  /** Signature operation cost (BIP 141). */
-  sigops: number;
-  weight: number;
-  /** Indexes (from 0) of template transactions that must come before. */
-  depends: number[];
-}
-
-/** What a miner may build on (BIP 22, BIP 23, BIP 145). */
-export interface BlockTemplate {
-  previousHash: Uint8Array;
-  height: number;
-  version: number;
-  /** Bits of `version` that a miner may choose. */
-  versionBitsMask: number;
-  bits: number;
-  /** Target, 32 bytes big-endian. */
-  target: Uint8Array;
-  currentTimeUnixS: number;
-  minTimeUnixS: number;
-  /** Subsidy plus fees. */
-  coinbaseValueSats: bigint;
-  /** scriptPubKey of the witness commitment output (BIP 141); empty when the block needs none. */
-  witnessCommitmentScript: Uint8Array;
-  transactions: TemplateTransaction[];
-  sigopLimit: number;
-  sizeLimit: number;
-  weightLimit: number;
-}
-
-/** A new tip, told before its template is made. */
-export interface NewTip {
-  previousHash: Uint8Array;
-  bits: number;
-  height: number;
-  minTimeUnixS: number;
-  /** Subsidy alone: the fees of the template are not known yet. */
-  coinbaseValueSats: bigint;
-}
-
 /** What the node said of a block. */
 export type SubmitBlockVerdict =
   | { outcome: 'accepted' }
@@ -332,62 +290,6 @@ export interface MiningApi {
   submitBlock(raw: Uint8Array, signal: AbortSignal): Promise<SubmitBlockVerdict>;
   /** Hands in a block received elsewhere. Absent: NODE_LACKS_FEATURE. */
   queueBlock?(raw: Uint8Array, signal: AbortSignal): Promise<void>;
-}
-
-/** Lightning node behind the host, where an embedder has one. */
-export interface LightningApi {
-  /** Address as `pubkey@host:port`, or undefined. */
-  getNodeUrl(signal: AbortSignal): Promise<string | undefined>;
-  getInfo(signal: AbortSignal): Promise<LightningInfo>;
-}
-
-/** Figures of a Lightning node. */
-export interface LightningInfo {
-  nodeUrl: string;
-  /** 33 bytes, compressed. */
-  nodePubkey: Uint8Array;
-  channelCount: number;
-  totalCapacitySats: bigint;
-}
-
-/** State of one payment. */
-export interface PaymentState {
-  paymentId: string;
-  status: 'pending' | 'confirmed' | 'reorg-pending' | 'failed';
-  amountSats: bigint;
-  txid?: Uint8Array | undefined;
-  confirmations: number;
-}
-
-/** Payments of the node, where an embedder has them. */
-export interface PaymentApi {
-  /** @throws NOT_FOUND */
-  getState(paymentId: string, signal: AbortSignal): Promise<PaymentState>;
-}
-
-/** One proposal. */
-export interface Proposal {
-  proposalId: string;
-  title: string;
-  repository: string;
-  prNumber: bigint;
-  tier: string;
-  status: 'open' | 'merged' | 'rejected';
-  approvals: number;
-  rejections: number;
-  abstentions: number;
-  createdUnixMs: bigint;
-}
-
-/** A vote's direction. */
-export type Vote = 'approve' | 'reject' | 'abstain';
-
-/** Governance of the node's project, where an embedder has it. */
-export interface GovernanceApi {
-  listProposals(signal: AbortSignal): Promise<Proposal[]>;
-  /** @throws NOT_FOUND */
-  getProposal(proposalId: string, signal: AbortSignal): Promise<Proposal>;
-  castVote(proposalId: string, vote: Vote, comment: string, signal: AbortSignal): Promise<void>;
 }
 
 /** Why a transaction left the mempool; `unknown` when the node does not tell. */

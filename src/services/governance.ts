@@ -1,7 +1,8 @@
 import { type GovernanceServiceService, Proposal, ProposalStatus, Vote } from '../../gen/ts/modhost/v1/governance.js';
 import { HostError } from '../contract/error.js';
 import type { ServiceImpl } from '../contract/service.js';
-import type { NodeApi, Proposal as PortProposal, Vote as PortVote } from '../node/node-api.js';
+import type { NodeApi } from '../node/node-api.js';
+import type { Proposal as PortProposal, Vote as PortVote } from '../node/provider-api.js';
 import { pageSize, requireFeature, requireText } from './check.js';
 import { MAX_BATCH_BYTES } from './decoded.js';
 

@@ -1,7 +1,8 @@
 import { HostError, throwIfAborted } from '../contract/error.js';
 import { equalBytes } from '../core/bytes.js';
 import { delay } from '../core/delay.js';
-import type { BlockTemplate, MiningApi, NewTip, NodeApi, NodeEvent } from '../node/node-api.js';
+import type { BlockTemplate, NewTip } from '../node/block-template.js';
+import type { MiningApi, NodeApi, NodeEvent } from '../node/node-api.js';
 import { requireFeature } from './check.js';
 import { type FittedTemplate, fitTemplate } from './template-size.js';
 

@@ -1,6 +1,7 @@
 import { type PaymentServiceService, PaymentStatus } from '../../gen/ts/modhost/v1/payment.js';
 import type { ServiceImpl } from '../contract/service.js';
-import type { NodeApi, PaymentState } from '../node/node-api.js';
+import type { NodeApi } from '../node/node-api.js';
+import type { PaymentState } from '../node/provider-api.js';
 import { requireFeature, requireText } from './check.js';
 
 /** Longest id of a payment, bytes; ids are made by the provider, and usually a hash or UUID. */

@@ -1,7 +1,7 @@
 import { hash256 } from '../core/bitcoin/hash.js';
 import { merkleRoot } from '../core/bitcoin/merkle.js';
 import { HASH_BYTES } from '../core/bytes.js';
-import type { BlockTemplate, TemplateTransaction } from '../node/node-api.js';
+import type { BlockTemplate, TemplateTransaction } from '../node/block-template.js';
 
 /** Bytes of one template: 4 MiB that stock clients accept, less room for the message around it. */
 export const MAX_TEMPLATE_BYTES = 4 * 1024 * 1024 - 4096;

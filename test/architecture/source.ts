@@ -24,6 +24,9 @@ export interface Source {
   ast: ts.SourceFile;
 }
 
+/** The port to the node: its calls, and the two parts that are pages of their own. */
+const PORT_FILES = new Set(['node-api.ts', 'block-template.ts', 'provider-api.ts']);
+
 const RESULT_FOLDERS = new Set(['node_modules', 'dist', 'build', 'vendor', 'target', '__pycache__']);
 
 /** Paths of the files below a folder that end so, folders of results left out. */
@@ -57,7 +60,7 @@ export function roomOf(path: string): string {
   if (top === 'conformance') return second !== '' && !first.endsWith('.ts') ? conformanceRoom(first) : 'conformance';
   if (first === 'index.ts') return 'index';
   if (first !== 'node') return first;
-  if (second === 'node-api.ts') return 'node-api';
+  if (PORT_FILES.has(second)) return 'node-api';
   if (second === 'budget.ts') return 'node-budget';
   return `node/${second}`;
 }

@@ -7,7 +7,8 @@ import {
 import { HostError } from '../../src/contract/error.js';
 import { txid, wtxid } from '../../src/core/bitcoin/transaction.js';
 import { toHex } from '../../src/core/bytes.js';
-import type { BlockTemplate, MiningApi, NewTip, NodeApi, SubmitBlockVerdict } from '../../src/node/node-api.js';
+import type { BlockTemplate, NewTip } from '../../src/node/block-template.js';
+import type { MiningApi, NodeApi, SubmitBlockVerdict } from '../../src/node/node-api.js';
 import { createMiningService } from '../../src/services/mining.js';
 import { createTemplateWatch } from '../../src/services/mining-watch.js';
 import { fitTemplate, witnessCommitmentScript } from '../../src/services/template-size.js';

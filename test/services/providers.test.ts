@@ -7,7 +7,7 @@ import {
 } from '../../gen/ts/modhost/v1/governance.js';
 import { PaymentStatus } from '../../gen/ts/modhost/v1/payment.js';
 import { HostError } from '../../src/contract/error.js';
-import type { GovernanceApi, Proposal } from '../../src/node/node-api.js';
+import type { GovernanceApi, Proposal } from '../../src/node/provider-api.js';
 import { createGovernanceService } from '../../src/services/governance.js';
 import { createLightningService } from '../../src/services/lightning.js';
 import { createPaymentService } from '../../src/services/payment.js';

@@ -3,7 +3,7 @@ import { iterateBlockTransactions } from '../../../src/core/bitcoin/block.js';
 import { targetFromBits, uint256FromBytes } from '../../../src/core/bitcoin/target.js';
 import { parseTransaction, txid, weight, wtxid } from '../../../src/core/bitcoin/transaction.js';
 import { equalBytes } from '../../../src/core/bytes.js';
-import type { BlockTemplate } from '../../../src/node/node-api.js';
+import type { BlockTemplate } from '../../../src/node/block-template.js';
 import { mineTemplate, witnessCommitment } from '../mined-block.js';
 import { type Case, rejects, required, type Stage } from '../stage.js';
 

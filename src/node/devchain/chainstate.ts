@@ -134,6 +134,7 @@ export function createChainstate(parts: ChainstateParts): Chainstate {
 
   /** @param at where the block is kept already, while replaying */
   async function accept(block: KnownBlock, at: StoredAt | undefined): Promise<AcceptResult> {
+    await pacer.pause();
     const known = tree.get(block.hash);
     if (known !== undefined) {
       return { verdict: known.invalid ? rejected('duplicate-invalid') : { outcome: 'duplicate' } };
@@ -204,6 +205,7 @@ export function createChainstate(parts: ChainstateParts): Chainstate {
     for (let node = parent; node !== fork; node = node.parent ?? fork) branch.unshift(node);
     const connected: Connected[] = [];
     for (const node of branch) {
+      await pacer.pause();
       const joined = knownBlock(await readBlock(node));
       const scripts = replaying || node.spent !== undefined ? undefined : parts.scripts;
       const verdict = await connectBlock(joined, node.parent ?? fork, overlay, { tree, pacer, scripts });

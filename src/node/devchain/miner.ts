@@ -8,7 +8,7 @@ import {
   txid,
 } from '../../core/bitcoin/transaction.js';
 import { writeCompactSize } from '../../core/bitcoin/writer.js';
-import type { BlockTemplate } from '../node-api.js';
+import type { BlockTemplate } from '../block-template.js';
 import { pushBytes, pushNumber } from './script.js';
 
 /** The reserved value in a coinbase's witness (BIP 141). */

@@ -1,4 +1,5 @@
-import type { BlockTemplate, NodeEvent } from '../node-api.js';
+import type { BlockTemplate } from '../block-template.js';
+import type { NodeEvent } from '../node-api.js';
 
 /** Wait between a change of the mempool and the template that shows it, milliseconds; changes in between share it. */
 const MEMPOOL_QUIET_MS = 1_000;

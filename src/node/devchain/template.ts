@@ -1,7 +1,7 @@
 import { uint256ToBytes } from '../../core/bitcoin/target.js';
 import { hasWitness, WITNESS_SCALE_FACTOR } from '../../core/bitcoin/transaction.js';
 import type { Clock } from '../../core/clock.js';
-import type { BlockTemplate, NewTip } from '../node-api.js';
+import type { BlockTemplate, NewTip } from '../block-template.js';
 import type { BlockNode } from './block-tree.js';
 import { commitmentScript } from './check-block.js';
 import { WITNESS_RESERVED_VALUE } from './miner.js';

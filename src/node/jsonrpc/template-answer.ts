@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 import { HostError } from '../../contract/error.js';
-import type { BlockTemplate } from '../node-api.js';
+import type { BlockTemplate } from '../block-template.js';
 import { bigCount, count, hashText, hexText } from './answers.js';
 
 /** Version bits that miners may roll without meaning (BIP 320). */

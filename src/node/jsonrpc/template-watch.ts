@@ -1,5 +1,6 @@
 import { equalBytes } from '../../core/bytes.js';
-import type { BlockTemplate, NodeEvent } from '../node-api.js';
+import type { BlockTemplate } from '../block-template.js';
+import type { NodeEvent } from '../node-api.js';
 
 /** Keeps who watches templates, and tells new ones. */
 export interface TemplateWatch {

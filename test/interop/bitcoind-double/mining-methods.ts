@@ -1,7 +1,8 @@
 import { parseBlock } from '../../../src/core/bitcoin/block.js';
 import { parseHeader } from '../../../src/core/bitcoin/header.js';
 import { hashToDisplay, toHex } from '../../../src/core/bytes.js';
-import type { MiningApi, TemplateTransaction } from '../../../src/node/node-api.js';
+import type { TemplateTransaction } from '../../../src/node/block-template.js';
+import type { MiningApi } from '../../../src/node/node-api.js';
 import { type CallContext, hexParam, type Method, RPC_CODE, RpcError } from './call.js';
 import { bitsText, tipOf } from './chain-methods.js';
 import type { Json } from './json.js';
