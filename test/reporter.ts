@@ -17,7 +17,7 @@ export default class ClosingLine implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandled: readonly SerializedError[]): void {
     const counts: Counts = { passed: 0, failed: unhandled.length, skipped: 0 };
     for (const module of modules) addModule(counts, module);
-    const skipped = counts.skipped > 0 ? ` (${counts.skipped} skipped)` : '';
+    const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : '';
     // The default reporter writes its summary after this hook's turn in the list; the line must stay the last one.
     process.once('exit', () => process.stdout.write(`${counts.passed} passed, ${counts.failed} failed${skipped}\n`));
     const file = process.env.MODHOST_TEST_COUNTS;

@@ -1,14 +1,13 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { credentials } from '@grpc/grpc-js';
-import { SessionServiceClient } from '../../gen/ts/modhost/v1/session.js';
 import { createSystemClock } from '../../src/core/clock.js';
 import { createSilentLogger, type Logger } from '../../src/core/logger.js';
 import { createHost, type Host } from '../../src/host/host.js';
 import type { HostOptions } from '../../src/host/options.js';
 import { createDevchain, type Devchain } from '../../src/node/devchain/devchain.js';
 import type { NodeApi } from '../../src/node/node-api.js';
+import { openExternal, VERSION, writeExternalModule } from './external-module.js';
 
 /** A module of a test: started by nobody, so that the test itself speaks on its socket. */
 export interface ExternalModule {
@@ -36,19 +35,10 @@ export interface ExternalHostOptions {
   more?: Partial<HostOptions>;
 }
 
-/** Version of every external module. */
-export const VERSION = '1.0.0';
-
 export async function createExternalHost(options: ExternalHostOptions): Promise<ExternalHost> {
   const dir = mkdtempSync(join(tmpdir(), 'mh-'));
   const modulesDir = join(dir, 'm');
-  for (const { name, capabilities } of options.modules) {
-    mkdirSync(join(modulesDir, name), { recursive: true });
-    writeFileSync(
-      join(modulesDir, name, 'module.toml'),
-      `name = "${name}"\nversion = "${VERSION}"\ncapabilities = ${JSON.stringify(capabilities)}\n`,
-    );
-  }
+  for (const { name, capabilities } of options.modules) writeExternalModule(modulesDir, name, capabilities);
   const clock = createSystemClock();
   const logger = options.logger ?? createSilentLogger();
   const devchain = createDevchain({ clock, logger });
@@ -78,25 +68,7 @@ export async function createExternalHost(options: ExternalHostOptions): Promise<
     socketPath,
     token,
     async open(name) {
-      const client = new SessionServiceClient(`unix:${socketPath(name)}`, credentials.createInsecure(), {
-        'grpc.use_local_subchannel_pool': 1,
-      });
-      const request = {
-        token: token(name),
-        moduleName: name,
-        moduleVersion: VERSION,
-        protocolMin: 1,
-        protocolMax: 1,
-        sdkName: '',
-        sdkVersion: '',
-      };
-      try {
-        await new Promise<void>((resolve, reject) => {
-          client.handshake(request, (error) => (error === null ? resolve() : reject(error)));
-        });
-      } finally {
-        client.close();
-      }
+      await openExternal(socketPath(name), token(name), name, VERSION);
       return socketPath(name);
     },
     async dispose() {
