@@ -151,7 +151,7 @@ export function createDevchain(options: DevchainOptions): Devchain {
       const scripts = createScriptChecker(pacer);
       const chain = createChainstate({ store, coins, scripts, pacer, clock });
       await chain.load(signal);
-      const mempool = createMempool({ tree: chain.tree, coins, scripts, minRelaySatPerKvb, clock, tell });
+      const mempool = createMempool({ tree: chain.tree, coins, scripts, minRelaySatPerKvb, clock, pacer, tell });
       const spender = createSpender({ wallet, tree: chain.tree, coins, pool: () => mempool.pool, random });
       return { chain, mempool, wallet, spender, store };
     } catch (error) {

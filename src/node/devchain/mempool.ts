@@ -7,6 +7,7 @@ import { type AcceptContext, type AcceptVerdict, acceptTransaction } from './acc
 import type { ChainChange } from './chainstate.js';
 import { outpointOf } from './check-transaction.js';
 import { type KnownTransaction, knownTransaction } from './known-transaction.js';
+import type { Pacer } from './pacer.js';
 import { createPool, type Pool, type PoolEntry } from './pool.js';
 import { burnedSats, MAX_PACKAGE_TRANSACTIONS, MAX_PACKAGE_WEIGHT } from './relay-policy.js';
 
@@ -35,6 +36,7 @@ export interface Mempool {
 /** What a mempool is made of. */
 export interface MempoolParts extends AcceptContext {
   clock: Clock;
+  pacer: Pacer;
   /** Hears TransactionAdded and TransactionRemoved. */
   tell(event: NodeEvent): void;
 }
@@ -151,6 +153,7 @@ export function createMempool(parts: MempoolParts): Mempool {
     const before = pool;
     const next = createPool();
     for (const entry of [...back.map((known) => ({ known, timeUnixS: nowUnixS() })), ...before.entries.values()]) {
+      await parts.pacer.pause();
       if (confirmed.has(entry.known.key)) continue;
       const verdict = await acceptTransaction(entry.known, next, parts, entry.timeUnixS, true);
       if (verdict.outcome === 'acceptable') enterPool(next, verdict);
