@@ -42,9 +42,11 @@ grep -q '^> node dist' "$log"
 verdict $? "installed and built in $((SECONDS - begin)) s"
 started=$SECONDS
 
-# A line of the module that tells of a block: its name and what it fetched about the block, not only the event's hash.
-reacts() { grep -Eq "$1.*block" "$log"; }
-modules='watch-typescript watch-python watch-go'
+# A module tells a block with what it fetched about it: the event has no size and no fees, so they came through a call.
+reacts() { grep -Eq "$1.*connected height=[0-9]+ .*bytes=[0-9]+ fees=" "$log"; }
+modules=$(sed -n 's/^name = "\(.*\)"$/\1/p' conformance/modules/{typescript,python,go}/module.toml)
+[ "$(wc -w <<<"$modules")" = 3 ]
+verdict $? "three example modules: $(echo $modules)"
 while [ $((SECONDS - started)) -le "$show_limit" ] && kill -0 "$group" 2>/dev/null; do
   all=0
   for module in $modules; do reacts "$module" || all=1; done
