@@ -41,7 +41,8 @@ const LANGUAGES = ['typescript', 'python', 'go'] as const;
 const MODULES_DIR = fileURLToPath(new URL('../../conformance/modules/', import.meta.url));
 
 interface JournalLine {
-  event: 'connect' | 'disconnect';
+  /** `start` is where a module began, and the first line of its journal. */
+  event: 'start' | 'connect' | 'disconnect';
   height: number;
   hash: string;
 }
@@ -84,7 +85,7 @@ export async function tellChainStory(node: StoryNode): Promise<void> {
     const lines = readFileSync(path, 'utf8')
       .split('\n')
       .filter((line) => line !== '');
-    return lines.map((line) => JSON.parse(line) as JournalLine);
+    return lines.map((line) => JSON.parse(line) as JournalLine).filter(({ event }) => event !== 'start');
   };
   /** Waits until the module's chain ends where the node's does. */
   const caughtUp = async (name: string): Promise<void> => {

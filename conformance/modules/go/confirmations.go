@@ -8,7 +8,8 @@ type txid [32]byte
 // tracked is one transaction on its way.
 type tracked struct {
 	height   uint32 // of the block that holds it; 0 while it waits
-	reverted bool   // it stood in a block that left the chain
+	reverted bool   // it stood in a block that left the chain, and no alarm has told of it yet
+	missing  uint32 // lost if it is in no block up to this height; 0 = not missing
 }
 
 // confirmations follows transactions from the mempool, or from a block that was undone, to the block that settles them.
@@ -17,6 +18,7 @@ type confirmations struct {
 	wanted  uint32
 	known   map[txid]*tracked
 	settled int
+	again   int // reverted ones that settled before an alarm told of them
 }
 
 func newConfirmations(wanted uint32) *confirmations {
@@ -24,23 +26,34 @@ func newConfirmations(wanted uint32) *confirmations {
 }
 
 func (c *confirmations) seen(id txid) {
-	if _, there := c.known[id]; !there && len(c.known) < maxTracked {
+	if t, there := c.known[id]; there {
+		t.missing = 0
+	} else if len(c.known) < maxTracked {
 		c.known[id] = &tracked{}
 	}
 }
 
-func (c *confirmations) connected(height uint32, ids []txid) {
+// connected moves everything on by one block, and gives the transactions that are lost for good.
+func (c *confirmations) connected(height uint32, ids []txid) (lost []txid) {
 	for _, id := range ids {
 		if t, there := c.known[id]; there {
-			t.height = height
+			t.height, t.missing = height, 0
 		}
 	}
 	for id, t := range c.known {
 		if t.height != 0 && height >= t.height+c.wanted-1 {
 			delete(c.known, id)
 			c.settled++
+			if t.reverted {
+				c.again++
+			}
+		}
+		if t.missing != 0 && height >= t.missing {
+			delete(c.known, id)
+			lost = append(lost, id)
 		}
 	}
+	return lost
 }
 
 // disconnected puts the transactions of an undone block back among those that wait. A coinbase ends with its block.
@@ -52,7 +65,7 @@ func (c *confirmations) disconnected(ids []txid) {
 		}
 		c.seen(id)
 		if t, there := c.known[id]; there {
-			t.height, t.reverted = 0, true
+			t.height, t.reverted, t.missing = 0, true, 0
 		}
 	}
 }
@@ -72,6 +85,7 @@ func (c *confirmations) count() (waiting, confirming int) {
 // takeReverted gives the transactions of undone blocks that wait, and how many were confirmed again; asked once for each
 // reorganisation.
 func (c *confirmations) takeReverted() (waiting []txid, again int) {
+	again, c.again = c.again, 0
 	for id, t := range c.known {
 		if !t.reverted {
 			continue
@@ -84,6 +98,13 @@ func (c *confirmations) takeReverted() (waiting []txid, again int) {
 		}
 	}
 	return waiting, again
+}
+
+// missing notes that a transaction is in no mempool: unless a block up to this height has it, it is lost.
+func (c *confirmations) missing(id txid, height uint32) {
+	if t, there := c.known[id]; there {
+		t.missing = height
+	}
 }
 
 func (c *confirmations) forget(id txid) { delete(c.known, id) }

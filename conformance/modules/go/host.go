@@ -110,6 +110,7 @@ type host struct {
 	events    eventv1.EventServiceClient
 	chain     modhostv1.ChainServiceClient
 	mempool   modhostv1.MempoolServiceClient
+	network   string
 	config    map[string]any
 	toldReady bool
 }
@@ -154,6 +155,7 @@ func (h *host) handshake(ctx context.Context) error {
 			return err
 		}
 		h.toldReady = false
+		h.network = answer.Context.GetNetwork()
 		return json.Unmarshal([]byte(answer.ConfigJson), &h.config)
 	})
 }
@@ -280,30 +282,34 @@ func tell(ctx context.Context, event *eventv1.Event, f follower) error {
 	}
 }
 
-// blockTransactions gives the ids of a block's transactions in their order.
-func (h *host) blockTransactions(ctx context.Context, hash []byte) ([]txid, error) {
-	var ids []txid
-	err := retry(ctx, func(ctx context.Context) error {
-		ids = nil
+// blockContent gives the ids of a block's transactions in their order, and what its coinbase pays out in satoshis.
+func (h *host) blockContent(ctx context.Context, hash []byte) (ids []txid, paid uint64, err error) {
+	err = retry(ctx, func(ctx context.Context) error {
+		ids, paid = nil, 0
 		stream, err := h.chain.ListBlockTransactions(ctx, &modhostv1.ListBlockTransactionsRequest{Hash: hash})
 		if err != nil {
 			return explain(err, nil)
 		}
 		for {
 			part, err := stream.Recv()
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
 			if err != nil {
-				if errors.Is(err, io.EOF) {
-					return nil
-				}
 				return explain(err, stream.Trailer())
 			}
 			for _, transaction := range part.Transactions {
 				if len(transaction.Txid) != len(txid{}) {
 					return fmt.Errorf("the host tells a txid of %d bytes", len(transaction.Txid))
 				}
+				if len(ids) == 0 {
+					for _, output := range transaction.Outputs {
+						paid += output.ValueSats
+					}
+				}
 				ids = append(ids, *(*txid)(transaction.Txid))
 			}
 		}
 	})
-	return ids, err
+	return ids, paid, err
 }

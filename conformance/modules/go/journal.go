@@ -69,14 +69,6 @@ func (j *journal) last() *position {
 	return &j.blocks[len(j.blocks)-1]
 }
 
-// at gives the handled block at a height, or nil.
-func (j *journal) at(height uint32) *position {
-	if len(j.blocks) == 0 || height < j.blocks[0].height || height > j.last().height {
-		return nil
-	}
-	return &j.blocks[height-j.blocks[0].height]
-}
-
 // locator gives hashes from the last block backwards: ten without a hole, then with doubling steps, the first always.
 func (j *journal) locator() [][]byte {
 	var hashes [][]byte

@@ -67,35 +67,35 @@ type watch struct {
 
 // begin starts a new journal at the tip.
 func (w *watch) begin(ctx context.Context) error {
-	return retry(ctx, func(ctx context.Context) error {
-		tip, err := w.host.chain.GetChainTip(ctx, &modhostv1.GetChainTipRequest{})
-		if err != nil {
-			return err
-		}
-		return w.journal.start(tip.Height, tip.Hash)
-	})
+	tip, err := w.tip(ctx)
+	if err != nil {
+		return err
+	}
+	return w.journal.start(tip.Height, tip.Hash)
 }
 
 // standing is where the module counts as running: it hears everything from here on.
 func (w *watch) standing(ctx context.Context) error { return w.host.ready(ctx) }
 
 func (w *watch) connect(ctx context.Context, block *eventv1.NewBlock) error {
-	ids, err := w.host.blockTransactions(ctx, block.BlockHash)
+	ids, paid, err := w.host.blockContent(ctx, block.BlockHash)
 	if err != nil && !noBody(err) {
 		return err
 	}
 	if err := w.journal.connected(block.Height, block.BlockHash); err != nil {
 		return err
 	}
-	w.transactions.connected(block.Height, ids)
+	lost := w.transactions.connected(block.Height, ids)
 	waiting, confirming := w.transactions.count()
-	fmt.Printf("connected height=%d hash=%s txs=%d waiting=%d confirming=%d settled=%d\n",
-		block.Height, display(block.BlockHash), len(ids), waiting, confirming, w.transactions.settled)
+	fmt.Printf("connected height=%d hash=%s txs=%d fees=%dsat waiting=%d confirming=%d settled=%d\n",
+		block.Height, display(block.BlockHash), len(ids), fees(paid, block.Height, w.host.network),
+		waiting, confirming, w.transactions.settled)
+	w.tellLost(lost)
 	return nil
 }
 
 func (w *watch) disconnect(ctx context.Context, block *eventv1.BlockDisconnected) error {
-	ids, err := w.host.blockTransactions(ctx, block.BlockHash)
+	ids, _, err := w.host.blockContent(ctx, block.BlockHash)
 	if err != nil && !noBody(err) {
 		return err
 	}
@@ -130,37 +130,82 @@ func (w *watch) event(ctx context.Context, event *eventv1.Event) error {
 
 // alarm tells of a reorganisation, and looks for the transactions that the new branch does not have.
 func (w *watch) alarm(ctx context.Context, reorg *eventv1.ChainReorg) error {
-	missing, again := w.transactions.takeReverted()
-	pending, gone := 0, 0
-	for i, id := range missing {
-		if i >= maxChecked {
-			break
-		}
-		id := id
-		var present bool
-		err := retry(ctx, func(ctx context.Context) error {
-			answer, err := w.host.mempool.CheckTransaction(ctx, &modhostv1.CheckTransactionRequest{Txid: id[:]})
-			present = answer.GetPresent()
-			return err
-		})
+	waiting, again := w.transactions.takeReverted()
+	if len(waiting) > maxChecked {
+		waiting = waiting[:maxChecked]
+	}
+	var missing []txid
+	for _, id := range waiting {
+		present, err := w.inMempool(ctx, id)
 		if err != nil {
 			return err
 		}
-		if present {
-			pending++
-		} else {
-			// neither in the new branch nor in the mempool: somebody spent the same coins otherwise
-			gone++
-			w.transactions.forget(id)
+		if !present {
+			missing = append(missing, id)
 		}
 	}
-	fmt.Printf("ALARM reorg depth=%d fork_height=%d old_tip=%s new_tip=%s confirmed_again=%d in_mempool=%d gone=%d\n",
-		reorg.Disconnected, reorg.ForkHeight, display(reorg.OldTip), display(reorg.NewTip), again, pending, gone)
+	fmt.Printf("ALARM reorg depth=%d fork_height=%d old_tip=%s new_tip=%s confirmed_again=%d in_mempool=%d missing=%d\n",
+		reorg.Disconnected, reorg.ForkHeight, display(reorg.OldTip), display(reorg.NewTip),
+		again, len(waiting)-len(missing), len(missing))
+	if len(missing) == 0 {
+		return nil
+	}
+	// one that left the mempool may be in a block that we have not come to; none above this tip, which is asked later
+	tip, err := w.tip(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range missing {
+		if w.journal.last().height >= tip.Height {
+			w.tellLost([]txid{id})
+			w.transactions.forget(id)
+		} else {
+			w.transactions.missing(id, tip.Height)
+		}
+	}
 	return nil
+}
+
+// tellLost tells of transactions that had been confirmed and are neither in the chain nor in the mempool any more:
+// somebody has spent the same coins otherwise, or the node has dropped them.
+func (w *watch) tellLost(ids []txid) {
+	for _, id := range ids {
+		fmt.Printf("ALARM lost tx=%s\n", display(id[:]))
+	}
+}
+
+func (w *watch) inMempool(ctx context.Context, id txid) (present bool, err error) {
+	err = retry(ctx, func(ctx context.Context) error {
+		answer, err := w.host.mempool.CheckTransaction(ctx, &modhostv1.CheckTransactionRequest{Txid: id[:]})
+		present = answer.GetPresent()
+		return err
+	})
+	return present, err
+}
+
+func (w *watch) tip(ctx context.Context) (tip *modhostv1.GetChainTipResponse, err error) {
+	err = retry(ctx, func(ctx context.Context) error {
+		tip, err = w.host.chain.GetChainTip(ctx, &modhostv1.GetChainTipRequest{})
+		return err
+	})
+	return tip, err
 }
 
 // noBody tells that the node has the block no longer, or only its header.
 func noBody(err error) bool {
 	reason := reasonOf(err)
 	return reason == "BLOCK_PRUNED" || reason == "BLOCK_NOT_FOUND"
+}
+
+// fees gives what a coinbase pays beyond the subsidy, which halves every 210,000 blocks, on regtest every 150.
+func fees(paid uint64, height uint32, network string) uint64 {
+	interval := uint32(210_000)
+	if network == "regtest" {
+		interval = 150
+	}
+	subsidy := uint64(5_000_000_000) >> (height / interval)
+	if paid < subsidy {
+		return 0
+	}
+	return paid - subsidy
 }
