@@ -1,6 +1,8 @@
 // A host of its own process for the fuzz tests, so that its exit and its memory can be watched from outside.
 // Prints one JSON line with its sockets, then answers `rss` on stdin with its memory and `stop` with its end.
 import { createInterface } from 'node:readline';
+import { credentials } from '@grpc/grpc-js';
+import { SessionServiceClient } from '../../gen/ts/modhost/v1/session.js';
 import { PERMISSIONS } from '../../src/contract/permission.js';
 import { createExternalHost } from '../host/external-host.js';
 
@@ -16,11 +18,21 @@ const host = await createExternalHost({
 });
 await host.devchain.control.mine(110);
 const say = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
+/** Opens a module's session and says Ready: one that never does is ended at its start deadline. */
+const openReady = async (name: string): Promise<string> => {
+  const socket = await host.open(name);
+  const client = new SessionServiceClient(`unix:${socket}`, credentials.createInsecure());
+  await new Promise<void>((resolve, reject) =>
+    client.ready({}, (error) => (error === null ? resolve() : reject(error))),
+  );
+  client.close();
+  return socket;
+};
 say({
   pid: process.pid,
   before: host.socketPath('before'),
-  after: await host.open('after'),
-  bystander: await host.open('bystander'),
+  after: await openReady('after'),
+  bystander: await openReady('bystander'),
 });
 for await (const line of createInterface({ input: process.stdin })) {
   if (line === 'rss') {

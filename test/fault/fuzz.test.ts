@@ -20,7 +20,7 @@ const MAX_ATTEMPTS = 5;
 /** A call that has not ended by then is stuck. */
 const STUCK_MS = 15_000;
 /** Memory that a run may leave behind: the heap grows to a working size once, leaks grow with every frame. */
-const RSS_SLACK_BYTES = 96 * 1024 * 1024;
+const RSS_SLACK_BYTES = 32 * 1024 * 1024;
 
 interface FuzzHost {
   child: ChildProcess;
