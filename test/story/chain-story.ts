@@ -116,9 +116,19 @@ export async function tellChainStory(node: StoryNode): Promise<void> {
     const txid = await submitFromModule(host, dir, await node.spend());
     expect(await node.hasTransaction(txid)).toBe(true);
     await node.mine(1);
+    // a module that is behind may be spared a block that came and went; one at the tip hears of every one
+    for (const name of all) await caughtUp(name);
+    const before = new Map(all.map((name) => [name, journalOf(name).length] as const));
 
     await node.reorg(3);
-    for (const name of all) await caughtUp(name);
+    for (const name of all) {
+      await caughtUp(name);
+      const told = journalOf(name).slice(before.get(name));
+      expect(
+        told.map(({ event }) => event),
+        name,
+      ).toEqual([...repeat('disconnect', 3), ...repeat('connect', 4)]);
+    }
 
     // one module is away while the chain moves on, another reorg included
     await host.unload(sleeper);
@@ -143,7 +153,6 @@ export async function tellChainStory(node: StoryNode): Promise<void> {
       const chain = chainOf(journal, name);
       expect(chain[0]?.height, `${name} began where it was loaded`).toBe(from + 1);
       for (const { height, hash } of chain) expect(hash, `${name} at ${height}`).toBe(await node.hashAt(height));
-      expect(journal.filter(({ event }) => event === 'disconnect').length, name).toBeGreaterThanOrEqual(3);
     }
   } finally {
     await host.stop();
@@ -177,6 +186,10 @@ function chainOf(journal: readonly JournalLine[], name: string): JournalLine[] {
     }
   }
   return chain;
+}
+
+function repeat<T>(value: T, times: number): T[] {
+  return Array.from({ length: times }, () => value);
 }
 
 async function submitFromModule(host: Host, dir: string, raw: Uint8Array): Promise<string> {
