@@ -43,7 +43,7 @@ verdict $? "installed and built in $((SECONDS - begin)) s"
 started=$SECONDS
 
 # A module tells a block with what it fetched about it: the event has no fees, so they came through a call.
-reacts() { grep -Eq "$1.*connected height=[0-9]+ .*fees=[0-9]+sat" "$log"; }
+reacts() { grep -Eq "$1.*connected height=[0-9]+ hash=[0-9a-f]{64} txs=[0-9]+ .*fees=[0-9]+sat" "$log"; }
 modules=$(sed -n 's/^name = "\(.*\)"$/\1/p' conformance/modules/{typescript,python,go}/module.toml)
 [ "$(wc -w <<<"$modules")" = 3 ]
 verdict $? "three example modules: $(echo $modules)"
