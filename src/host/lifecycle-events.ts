@@ -1,4 +1,4 @@
-import { ModuleHealthLabel, ModuleOrigin } from '../../gen/ts/modhost/event/v1/module.js';
+import { ModuleOrigin } from '../../gen/ts/modhost/event/v1/module.js';
 import { ShutdownReason } from '../../gen/ts/modhost/event/v1/node.js';
 import { ModuleState } from '../../gen/ts/modhost/v1/module_state.js';
 import type { EventPayload } from '../contract/event-type.js';
@@ -23,8 +23,6 @@ export interface CrashFacts {
 
 /** Names of the states in a module's life; `UNSPECIFIED` for a module that the host did not know. */
 export type ModuleStateName = Exclude<keyof typeof ModuleState, 'UNRECOGNIZED'>;
-/** Names of the host's judgements of a module's health. */
-export type ModuleHealthName = Exclude<keyof typeof ModuleHealthLabel, 'UNRECOGNIZED' | 'UNSPECIFIED'>;
 /** Names of the causes of a stop. */
 export type ShutdownReasonName = Exclude<keyof typeof ShutdownReason, 'UNRECOGNIZED' | 'UNSPECIFIED'>;
 /** Names of the places where modules are found. */
@@ -45,8 +43,6 @@ export interface LifecycleEvents {
   /** Process ended as the host asked. */
   moduleStopped(spawn: SpawnName): void;
   moduleCrashed(spawn: SpawnName, crash: CrashFacts): void;
-  /** Tells nothing when both are the same. */
-  moduleHealthChanged(spawn: SpawnName, before: ModuleHealthName, now: ModuleHealthName): void;
   /** Tells nothing when both are the same. `instanceId` is empty while no process runs. */
   moduleStateChanged(moduleId: string, instanceId: string, before: ModuleStateName, now: ModuleStateName): void;
   /** Section names alone: values stay with the host, so no secret can slip out. */
@@ -87,18 +83,6 @@ export function createLifecycleEvents(hub: EventHub): LifecycleEvents {
       publish({
         $case: 'moduleCrashed',
         value: { moduleName: moduleId, instanceId, version, error, exitCode: exitCode ?? 0, signal: signal ?? '' },
-      });
-    },
-    moduleHealthChanged({ moduleId, instanceId }, before, now) {
-      if (before === now) return;
-      publish({
-        $case: 'moduleHealthChanged',
-        value: {
-          moduleName: moduleId,
-          oldHealth: ModuleHealthLabel[before],
-          newHealth: ModuleHealthLabel[now],
-          instanceId,
-        },
       });
     },
     moduleStateChanged(moduleName, instanceId, before, now) {

@@ -17,7 +17,6 @@ export const PUBLISHED_BY_HOST: Readonly<Record<string, string>> = {
   MODULE_STARTED: "the host started a module's process, or accepted an external module's handshake",
   MODULE_STOPPED: "a module's process ended as the host asked",
   MODULE_CRASHED: "a module's process ended by itself or was killed for what it did",
-  MODULE_HEALTH_CHANGED: "the host's judgement of a module, from its checks and the module's reports",
   MODULE_STATE_CHANGED: "the host's own steps with a module",
   MODULE_DISCOVERED: 'the host found a manifest',
   CONFIG_LOADED: 'the host read its configuration',
@@ -42,4 +41,30 @@ export const PUBLISHED_BY_HOST: Readonly<Record<string, string>> = {
   MEMPOOL_TRANSACTION_REMOVED: 'the node dropped a transaction from its mempool; the reason where the node tells it',
   FEE_RATE_CHANGED: 'the minimum or estimated fee rate that the node gives',
   MEMPOOL_CLEARED: 'the node told that its mempool is empty at once',
+};
+
+/** The adapters of this package, in the order of the README's columns. */
+export const NODE_COLUMNS = ['devchain', 'bitcoind', 'btcd'] as const;
+
+/**
+ * Events of the table above that not every adapter brings about, and those that do. A devchain has no peers, no download
+ * of blocks, no fee estimates and one target for ever; btcd has no ban list by RPC. What is not here comes with each.
+ */
+export const TOLD_ONLY_BY: Readonly<Record<string, readonly (typeof NODE_COLUMNS)[number][]>> = {
+  MINING_DIFFICULTY_CHANGED: ['bitcoind', 'btcd'],
+  PEER_CONNECTED: ['bitcoind', 'btcd'],
+  PEER_DISCONNECTED: ['bitcoind', 'btcd'],
+  PEER_BANNED: ['bitcoind'],
+  PEER_UNBANNED: ['bitcoind'],
+  DIFFICULTY_ADJUSTED: ['bitcoind', 'btcd'],
+  SOFT_FORK_ACTIVATED: ['bitcoind', 'btcd'],
+  SOFT_FORK_LOCKED_IN: ['bitcoind', 'btcd'],
+  HEADERS_SYNC_STARTED: ['bitcoind', 'btcd'],
+  HEADERS_SYNC_PROGRESS: ['bitcoind', 'btcd'],
+  HEADERS_SYNC_COMPLETED: ['bitcoind', 'btcd'],
+  BLOCK_SYNC_STARTED: ['bitcoind', 'btcd'],
+  BLOCK_SYNC_COMPLETED: ['bitcoind', 'btcd'],
+  SYNC_STATE_CHANGED: ['bitcoind', 'btcd'],
+  FEE_RATE_CHANGED: ['bitcoind', 'btcd'],
+  MEMPOOL_CLEARED: ['bitcoind', 'btcd'],
 };
