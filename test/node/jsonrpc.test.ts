@@ -176,7 +176,6 @@ describe('C165: a node behind JSON-RPC that is down, slow or talks garbage', () 
   });
 
   it.each([
-    ['nothing', ''],
     ['HTML', '<html>'],
     ['cut JSON', '{"result":'],
     ['a number', '7'],
@@ -185,6 +184,11 @@ describe('C165: a node behind JSON-RPC that is down, slow or talks garbage', () 
   ])('%s is NODE_ERROR', async (_, body) => {
     const url = await serve((__, ___, response) => reply(response, body));
     expect(await reasonOf(client(url).call('m', [], z.unknown(), { signal: signal() }))).toBe('NODE_ERROR');
+  });
+
+  it('an empty answer, as btcd gives while it stops, is NODE_UNAVAILABLE', async () => {
+    const url = await serve((_, __, response) => reply(response, '\n'));
+    expect(await reasonOf(client(url).call('m', [], z.unknown(), { signal: signal() }))).toBe('NODE_UNAVAILABLE');
   });
 
   it('a result of another shape is NODE_ERROR', async () => {

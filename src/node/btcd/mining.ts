@@ -1,7 +1,9 @@
 import { z } from 'zod';
 
 import { HostError } from '../../contract/error.js';
+import { blockHash, HEADER_BYTES } from '../../core/bitcoin/header.js';
 import { HASH_BYTES } from '../../core/bytes.js';
+import { getVerboseHeader } from '../jsonrpc/chain-calls.js';
 import type { RpcClient } from '../jsonrpc/rpc-client.js';
 import { RPC } from '../jsonrpc/rpc-failure.js';
 import { submitVerdict } from '../jsonrpc/submit-block.js';
@@ -13,6 +15,17 @@ const COMMITMENT_PREFIX = Uint8Array.of(0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed);
 
 /** Templates and blocks of btcd. */
 export function createBtcdMining(rpc: RpcClient, network: () => NetworkName): MiningApi {
+  const isActive = async (block: Uint8Array, signal: AbortSignal): Promise<boolean> => {
+    try {
+      await getVerboseHeader(rpc, blockHash(block.subarray(0, HEADER_BYTES)), signal);
+      return true;
+    } catch (error) {
+      const { reason } = HostError.from(error);
+      if (reason === 'BLOCK_NOT_FOUND' || reason === 'NODE_ERROR') return false;
+      throw error;
+    }
+  };
+
   return {
     async getTemplate(rules, signal) {
       const params = [{ ...templateRequest(rules, network()), capabilities: ['coinbasevalue'] }];
@@ -30,7 +43,10 @@ export function createBtcdMining(rpc: RpcClient, network: () => NetworkName): Mi
             ? new HostError('INVALID_REQUEST', `the node cannot decode the block: ${message}`)
             : undefined,
       });
-      return submitVerdict(said);
+      const verdict = submitVerdict(said);
+      if (verdict.outcome !== 'accepted') return verdict;
+      // btcd says the same of a block on a side branch, or without its parent; only the active chain has heights.
+      return (await isActive(raw, signal)) ? verdict : { outcome: 'inconclusive' };
     },
   };
 }

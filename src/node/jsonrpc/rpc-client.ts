@@ -4,7 +4,7 @@ import { HostError, throwIfAborted } from '../../contract/error.js';
 import { createBackoff } from '../../core/backoff.js';
 import { delay } from '../../core/delay.js';
 import { type Credentials, createAuthorization } from './credentials.js';
-import { createHttpExchange, type EndpointOptions, type HttpAnswer } from './http-exchange.js';
+import { createHttpExchange, type EndpointOptions, type HttpAnswer, UNAVAILABLE_RETRY_MS } from './http-exchange.js';
 import { parseLossless } from './lossless.js';
 import { hostErrorOf, type RpcFailure } from './rpc-failure.js';
 
@@ -179,6 +179,12 @@ function isBusy(status: number, text: string): boolean {
 
 /** Nodes answer failed calls with 400, 404 or 500 and a JSON body; the body decides. */
 function checkStatus(status: number, text: string): string {
+  if (status === 200 && text.trim() === '') {
+    // What btcd answers while it stops.
+    throw new HostError('NODE_UNAVAILABLE', 'the node gave an empty answer; it is stopping', {
+      retryAfterMs: UNAVAILABLE_RETRY_MS,
+    });
+  }
   if (status === 200 || /^\s*[[{]/.test(text)) return text;
   throw new HostError('NODE_ERROR', `the node answered HTTP status ${status}: ${quote(text)}`);
 }
