@@ -7,10 +7,14 @@ export interface Feed<T> {
   /** The last items, oldest first, at most `count` that pass the filter. */
   tail(count: number, filter: (item: T) => boolean): T[];
   /**
-   * Items from now on, in batches as the reader takes them, until the signal aborts or the feed closes. `lost` counts what
-   * this reader missed because it was slow.
+   * The last `tail` items that pass and everything from then on, without a hole between, in batches as the reader takes
+   * them, until the signal aborts or the feed closes. `lost` counts what this reader missed because it was slow.
    */
-  follow(filter: (item: T) => boolean, signal: AbortSignal): AsyncGenerator<{ items: T[]; lost: number }>;
+  follow(
+    filter: (item: T) => boolean,
+    signal: AbortSignal,
+    tail?: number,
+  ): AsyncGenerator<{ items: T[]; lost: number }>;
   /** Ends every follower after what is queued for it. */
   close(): void;
 }
@@ -20,6 +24,14 @@ export function createFeed<T>(capacity: number): Feed<T> {
   let kept: T[] = [];
   let closed = false;
   const followers = new Set<{ offer(item: T): void; wake(): void }>();
+  const last = (count: number, filter: (item: T) => boolean): T[] => {
+    const found: T[] = [];
+    for (let i = kept.length - 1; i >= Math.max(0, kept.length - capacity) && found.length < count; i--) {
+      const item = kept[i] as T;
+      if (filter(item)) found.push(item);
+    }
+    return found.reverse();
+  };
   return {
     push(item) {
       kept.push(item);
@@ -27,16 +39,9 @@ export function createFeed<T>(capacity: number): Feed<T> {
       if (kept.length >= capacity * 2) kept = kept.slice(-capacity);
       for (const follower of followers) follower.offer(item);
     },
-    tail(count, filter) {
-      const found: T[] = [];
-      for (let i = kept.length - 1; i >= Math.max(0, kept.length - capacity) && found.length < count; i--) {
-        const item = kept[i] as T;
-        if (filter(item)) found.push(item);
-      }
-      return found.reverse();
-    },
-    async *follow(filter, signal) {
-      let backlog: T[] = [];
+    tail: last,
+    async *follow(filter, signal, tail = 0) {
+      let backlog = last(tail, filter);
       let lost = 0;
       let wake: () => void = () => {};
       const follower = {

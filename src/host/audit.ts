@@ -55,9 +55,8 @@ export function createAudit(clock: Clock): Audit {
         count: 1n,
         message: record.message ?? '',
       };
-      const key = [entry.kind, entry.instanceId, entry.method, entry.reason, entry.permissions, entry.message].join(
-        '\n',
-      );
+      const { kind, module, instanceId, method, reason, permissions, message } = entry;
+      const key = [kind, module, instanceId, method, reason, permissions, message].join('\n');
       const open = folding.get(key);
       if (open !== undefined) {
         open.entry.count += 1n;

@@ -1,4 +1,5 @@
-import type { GetStatusResponse } from '../../gen/ts/modhost/admin/v1/admin.js';
+import type { GetStatusResponse, LogLine } from '../../gen/ts/modhost/admin/v1/admin.js';
+import type { AuditEntry } from '../../gen/ts/modhost/admin/v1/audit.js';
 import type { ModuleStatus } from '../../gen/ts/modhost/admin/v1/status.js';
 import { EventType } from '../../gen/ts/modhost/event/v1/event.js';
 import { LogLevel } from '../../gen/ts/modhost/v1/log.js';
@@ -6,6 +7,8 @@ import type { AuditFilter, HostControl, LogFilter } from '../admin/host-control.
 import { HostError } from '../contract/error.js';
 import { PROTOCOL_MAX, PROTOCOL_MIN } from '../contract/protocol.js';
 import { nearest } from '../core/nearest.js';
+import { printableLine } from '../core/printable.js';
+import { MAX_BATCH_BYTES } from '../events/frame.js';
 import type { EventHub } from '../events/hub.js';
 import { deliveryResponse } from '../services/event.js';
 import type { Audit } from './audit.js';
@@ -30,6 +33,8 @@ export interface ControlParts extends HostParts {
 
 /** Lines or entries that one tail gives at most. */
 const MAX_TAIL = 10_000;
+/** Longest text of a warning: a manifest's author may have written part of it. */
+const MAX_WARNING_CHARS = 512;
 
 /** Makes what edges may ask of a host. */
 export function createHostControl(parts: ControlParts): HostControl {
@@ -103,10 +108,14 @@ export function createHostControl(parts: ControlParts): HostControl {
     async *logs(filter, signal) {
       const wanted = logFilter(filter);
       const feed = parts.logBook.lines;
-      const past = feed.tail(Math.min(filter.tail, MAX_TAIL), wanted);
-      if (past.length > 0) yield { lines: past, lost: 0n };
-      if (!filter.follow) return;
-      for await (const { items, lost } of feed.follow(wanted, signal)) yield { lines: items, lost: BigInt(lost) };
+      const tail = Math.min(filter.tail, MAX_TAIL);
+      if (!filter.follow) {
+        for (const lines of inMessages(feed.tail(tail, wanted), lineSize)) yield { lines, lost: 0n };
+        return;
+      }
+      for await (const { items, lost } of feed.follow(wanted, signal, tail)) {
+        for (const lines of inMessages(items, lineSize)) yield { lines, lost: BigInt(lost) };
+      }
     },
     async *events({ types, topics }, signal) {
       const all = types.length === 0 && topics.length === 0;
@@ -131,10 +140,12 @@ export function createHostControl(parts: ControlParts): HostControl {
       const wanted = auditFilter(filter);
       const feed = parts.audit.entries;
       parts.audit.flush();
-      const past = feed.tail(Math.min(filter.tail, MAX_TAIL), wanted);
-      if (past.length > 0) yield past;
-      if (!filter.follow) return;
-      for await (const { items } of feed.follow(wanted, signal)) yield items;
+      const tail = Math.min(filter.tail, MAX_TAIL);
+      if (!filter.follow) {
+        yield* inMessages(feed.tail(tail, wanted), entrySize);
+        return;
+      }
+      for await (const { items } of feed.follow(wanted, signal, tail)) yield* inMessages(items, entrySize);
     },
     containment(name) {
       if (name !== '') assertKnown(name);
@@ -165,19 +176,56 @@ function auditFilter({ modules, kinds }: AuditFilter): (entry: { module: string;
   return ({ module, kind }) => (names.size === 0 || names.has(module)) && (wanted.size === 0 || wanted.has(kind));
 }
 
+/** Items in as many messages as their size asks for: each stays far below what stock clients receive. */
+function* inMessages<T>(items: readonly T[], sizeOf: (item: T) => number): Generator<T[]> {
+  let message: T[] = [];
+  let bytes = 0;
+  for (const item of items) {
+    const size = sizeOf(item);
+    if (message.length > 0 && bytes + size > MAX_BATCH_BYTES) {
+      yield message;
+      message = [];
+      bytes = 0;
+    }
+    message.push(item);
+    bytes += size;
+  }
+  if (message.length > 0) yield message;
+}
+
+function lineSize({ message, target, fields }: LogLine): number {
+  return fields.reduce((sum, { key, value }) => sum + textSize(key) + textSize(value), textSize(message + target));
+}
+
+function entrySize({ message, method, module, permissions }: AuditEntry): number {
+  return textSize(message + method + module) + permissions.length;
+}
+
+/** Bytes of a text on the wire, and of what stands around it. */
+function textSize(text: string): number {
+  return Buffer.byteLength(text) + 64;
+}
+
 /** What an operator should not overlook. */
 function warningsOf(parts: ControlParts): { code: string; message: string; module: string }[] {
   const warnings = parts.lifecycle
     .slots()
     .filter((slot) => slot.unsigned)
     .map((slot) => ({
-      code: 'UNSIGNED',
+      code: 'unsigned_module',
       message: `${slot.name} may run without verified signatures`,
       module: slot.name,
     }));
+  for (const { name, error } of parts.lifecycle.broken()) {
+    warnings.push({
+      code: 'broken_module',
+      message: printableLine(error?.message ?? '', MAX_WARNING_CHARS),
+      module: printableLine(name, MAX_WARNING_CHARS),
+    });
+  }
   if (parts.options.sandboxMinimum === 'none') {
     warnings.push({
-      code: 'SANDBOX_MINIMUM_NONE',
+      code: 'sandbox_weak',
       message: 'modules may run without any confinement: sandbox.minimum = "none"',
       module: '',
     });

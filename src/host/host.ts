@@ -11,13 +11,14 @@ import { permissionNumber } from '../contract/permission.js';
 import { createStrictWire } from '../contract/strict-wire.js';
 import { blockHash } from '../core/bitcoin/header.js';
 import { createSystemClock } from '../core/clock.js';
+import { delay } from '../core/delay.js';
 import { createSilentLogger } from '../core/logger.js';
 import { createBlockFacts } from '../events/block-facts.js';
 import type { ModuleDelivery } from '../events/delivery-stats.js';
 import { createEventHub } from '../events/hub.js';
 import type { HeardEvent, ListenOptions } from '../events/listener.js';
-import { type AdminServer, createAdminServer } from '../ipc/admin-server.js';
-import { clearStaleSocket, prepareDirectory } from '../ipc/socket.js';
+import { type AdminServer, createAdminServer, MAX_ADMIN_CONNECTIONS } from '../ipc/admin-server.js';
+import { assertSocketPath, prepareDirectory, type ReservedSocket, reserveSocket } from '../ipc/socket.js';
 import { createStatusMapper } from '../ipc/status.js';
 import { secretConfigKeys } from '../manifest/config.js';
 import { createNodeBudget } from '../node/budget.js';
@@ -30,32 +31,44 @@ import { DEFAULT_EVENT_LIMITS } from '../services/event.js';
 import { createTemplateWatch } from '../services/mining-watch.js';
 import { createServeDenylists } from '../services/network-denylist.js';
 import { DEFAULT_CALL_RATE } from '../session/quota.js';
+import { ADMIN_SOCKET } from './admin-socket.js';
 import { createAudit } from './audit.js';
 import { createChainReader } from './chain-reader.js';
 import { createHostControl } from './control.js';
-import { servedServices } from './facts.js';
+import { servedServices, wireGuarantee } from './facts.js';
 import { createLifecycle, type LoadOutcome } from './lifecycle.js';
 import { createLifecycleEvents } from './lifecycle-events.js';
 import { createLogBook } from './log-book.js';
 import { createNodeEventPublisher } from './node-events.js';
+import { createNodeLink } from './node-link.js';
 import { createNodeWatch } from './node-status.js';
 import { assertOptions, type HostOptions, withRealDirectories } from './options.js';
 import type { HostParts, ServedModule } from './parts.js';
 import { createSessionServices, SERVICE_ENTRIES } from './session-services.js';
 import { readHostVersion } from './version.js';
 
-/** Name of the operator's socket in the socket directory. */
-export const ADMIN_SOCKET = 'admin.sock';
 /** Time that modules have to react to NodeShutdown before they are stopped. */
 const SHUTDOWN_NOTICE_MS = 100;
 /** Time that a stop allows for the node's last calls. */
 const RELEASE_TIMEOUT_MS = 2_000;
+/** Time that a stop allows for the node's adapter to end its connections; it needs milliseconds. */
+const NODE_STOP_TIMEOUT_MS = 5_000;
 
 /** A host of modules, inside a daemon or any other program. */
 export interface Host extends AsyncDisposable {
-  /** Connects the node, tries the sandbox, opens the operator's socket. Modules start by `autoLoad` or `load`. */
+  /**
+   * Opens the operator's socket, tries the sandbox, connects the node. A node that is not there yet, or warms up, is waited
+   * for in the background: the host runs, its status says so, and calls to the node answer NODE_UNAVAILABLE. Modules start
+   * by `autoLoad` or `load`.
+   *
+   * @throws HostError ALREADY_RUNNING, UNSAFE_RUN_DIR, UNSAFE_DATA_DIR, SOCKET_PATH_TOO_LONG, SANDBOX_UNAVAILABLE, NODE_AUTH,
+   *   BAD_CONFIG; HOST_STOPPING when it was stopped meanwhile
+   */
   start(): Promise<void>;
-  /** Loads every enabled module of the modules directory; failures are told per module and end nothing. */
+  /**
+   * Loads every enabled module of the modules directory; failures are told per module and end nothing. Waits until the
+   * node was reached, so that no module has to cope with a node that starts later than the host; `load` does not wait.
+   */
   autoLoad(): Promise<LoadOutcome[]>;
   /** Loads one module and waits until it is Ready. */
   load(name: string): Promise<ModuleStatus>;
@@ -99,10 +112,24 @@ export function createHost(given: HostOptions): Host {
   const lifecycleEvents = createLifecycleEvents(hub);
   const { node } = options;
   const maxNodeCalls = options.maxNodeCalls ?? node.maxCallsInFlight;
-  const budget = createNodeBudget(node, maxNodeCalls);
+  const link = createNodeLink({
+    connect: (signal) =>
+      node.start((event) => {
+        nodeWatch.offer(event);
+        templates.offer(event);
+        nodeEvents.listener(event);
+      }, signal),
+    async onReached() {
+      await nodeWatch.refresh(end.signal);
+      lifecycleEvents.nodeStartupCompleted(clock.unixMs() - startedUnixMs, ['node', 'sandbox', 'admin', 'events']);
+    },
+    log,
+    random: Math.random,
+  });
+  const budget = createNodeBudget(node, maxNodeCalls, link.assertReached);
   const blockFacts = createBlockFacts();
   const nodeEvents = createNodeEventPublisher({ hub, node, clock, facts: blockFacts, log });
-  const nodeWatch = createNodeWatch(node, budget, maxNodeCalls ?? 0, clock);
+  const nodeWatch = createNodeWatch(node, budget, maxNodeCalls ?? 0, clock, link.obstacle);
   const templates = createTemplateWatch(node);
   const denylists = createServeDenylists(node);
   const version = readHostVersion();
@@ -110,6 +137,7 @@ export function createHost(given: HostOptions): Host {
   const end = new AbortController();
   const adminSocket = join(options.socketDir, ADMIN_SOCKET);
 
+  let reserved: ReservedSocket | undefined;
   let admin: AdminServer | undefined;
   let running: Promise<{ lifecycle: ReturnType<typeof createLifecycle>; control: HostControl }> | undefined;
   let started: { lifecycle: ReturnType<typeof createLifecycle>; control: HostControl } | undefined;
@@ -162,7 +190,7 @@ export function createHost(given: HostOptions): Host {
       granted: session.grants.list().map(permissionNumber),
       withheld: module.running.withheld.map(permissionNumber),
       limits: module.running.limits,
-      containment: module.slot.status([]).containment,
+      containment: module.running.containment.map(wireGuarantee),
       services: servedServices(SERVICE_ENTRIES, methods),
       external: module.external,
     }),
@@ -186,10 +214,12 @@ export function createHost(given: HostOptions): Host {
   };
 
   const begin = async () => {
-    prepareDirectory(options.dataDir, 0o711);
-    prepareDirectory(join(options.dataDir, 'modules'), 0o711);
+    assertSocketPath(adminSocket);
+    prepareDirectory(options.dataDir, 0o711, 'UNSAFE_DATA_DIR');
+    prepareDirectory(join(options.dataDir, 'modules'), 0o711, 'UNSAFE_DATA_DIR');
     prepareDirectory(options.socketDir, 0o711);
-    await clearStaleSocket(adminSocket);
+    // first of all: whoever has the socket may sweep, and nobody else
+    reserved = await reserveSocket(adminSocket, MAX_ADMIN_CONNECTIONS);
     sweepSpawns(options.socketDir);
     const sandbox = await openSandbox({
       minimum: options.sandboxMinimum ?? 'bubblewrap',
@@ -215,23 +245,9 @@ export function createHost(given: HostOptions): Host {
       isStopping: () => stopped !== undefined,
       requestStop: options.onStopRequested ?? (() => void host.stop()),
     });
-    await node.start((event) => {
-      nodeWatch.offer(event);
-      // a node that was restarted has forgotten what modules denied
-      if (event.type === 'NodeConnection' && event.up) void denylists.resend(end.signal).catch(() => {});
-      templates.offer(event);
-      nodeEvents.listener(event);
-    }, end.signal);
-    await nodeWatch.refresh(end.signal);
-    admin = await createAdminServer({
-      socketPath: adminSocket,
-      control,
-      statuses,
-      registry,
-      log,
-    });
     lifecycleEvents.configLoaded(Object.keys(options.modules ?? {}).map((name) => `modules.${name}`));
-    lifecycleEvents.nodeStartupCompleted(clock.unixMs() - startedUnixMs, ['node', 'sandbox', 'admin', 'events']);
+    admin = createAdminServer({ socket: reserved, control, statuses, registry, log });
+    await link.open(end.signal);
     return { lifecycle, control };
   };
 
@@ -248,6 +264,35 @@ export function createHost(given: HostOptions): Host {
     return found;
   };
 
+  const stopAll = async (): Promise<void> => {
+    const stoppedAt = clock.monotonicMs();
+    const over = new HostError('HOST_STOPPING', 'the host is stopping');
+    // a start that is under way would otherwise be waited for as long as the node warms up
+    if (started === undefined || link.obstacle() !== undefined) end.abort(over);
+    const present = started ?? (await running?.catch(() => undefined));
+    lifecycleEvents.nodeShutdown('GRACEFUL', SHUTDOWN_NOTICE_MS);
+    const isHeard = present?.lifecycle.slots().some(({ running: spawned }) => spawned?.started) ?? false;
+    if (isHeard) await delay(SHUTDOWN_NOTICE_MS);
+    /** Each step is taken, whatever became of the one before. */
+    const step = async (what: string, work: () => unknown): Promise<void> => {
+      try {
+        await work();
+      } catch (err) {
+        log.error({ what, err }, 'a part of the host did not stop as it should');
+      }
+    };
+    await step('modules', () => present?.lifecycle.stopAll());
+    await step('events', () => hub.close());
+    end.abort(over);
+    await step('node', () => inTime(node.stop(), NODE_STOP_TIMEOUT_MS));
+    lifecycleEvents.nodeShutdownCompleted(clock.monotonicMs() - stoppedAt);
+    await step('events', () => hub.end());
+    audit.flush();
+    audit.entries.close();
+    logBook.lines.close();
+    await step('admin', () => admin?.close() ?? reserved?.close());
+  };
+
   const host: Host = {
     adminSocket,
     get control() {
@@ -257,13 +302,19 @@ export function createHost(given: HostOptions): Host {
       if (stopped !== undefined) throw new HostError('HOST_STOPPING', 'a host that was stopped cannot start again');
       running ??= begin();
       try {
-        started = await running;
+        const present = await running;
+        if (stopped !== undefined) throw new HostError('HOST_STOPPING', 'the host was stopped while it started');
+        started = present;
       } catch (error) {
         await host.stop();
         throw HostError.from(error);
       }
     },
-    autoLoad: async () => assertStarted().lifecycle.autoLoad(),
+    async autoLoad() {
+      const { lifecycle } = assertStarted();
+      await link.reached(end.signal);
+      return lifecycle.autoLoad();
+    },
     async load(name) {
       await assertStarted().lifecycle.load(name);
       return statusOf(name);
@@ -283,24 +334,7 @@ export function createHost(given: HostOptions): Host {
       audit.record({ kind: 'PERMISSION_WITHDRAWN', moduleId: name, permissions: [permission] });
     },
     stop() {
-      stopped ??= (async () => {
-        const stoppedAt = clock.monotonicMs();
-        const present = started ?? (await running?.catch(() => undefined));
-        lifecycleEvents.nodeShutdown('GRACEFUL', SHUTDOWN_NOTICE_MS);
-        if ((present?.control.list() ?? []).some(({ pid }) => pid !== 0)) {
-          await new Promise((resolve) => setTimeout(resolve, SHUTDOWN_NOTICE_MS));
-        }
-        await present?.lifecycle.stopAll();
-        hub.close();
-        end.abort(new HostError('HOST_STOPPING', 'the host is stopping'));
-        await node.stop();
-        lifecycleEvents.nodeShutdownCompleted(clock.monotonicMs() - stoppedAt);
-        hub.end();
-        audit.flush();
-        audit.entries.close();
-        logBook.lines.close();
-        await admin?.close();
-      })();
+      stopped ??= stopAll();
       return stopped;
     },
     [Symbol.asyncDispose]: () => host.stop(),
@@ -308,9 +342,23 @@ export function createHost(given: HostOptions): Host {
   return host;
 }
 
+/** Waits for the work, but not for ever. */
+async function inTime(work: Promise<void>, timeoutMs: number): Promise<void> {
+  const patience = new AbortController();
+  const late = delay(timeoutMs, patience.signal).then(() => {
+    if (!patience.signal.aborted) throw new HostError('DEADLINE_EXCEEDED', `it took longer than ${timeoutMs} ms`);
+  });
+  try {
+    await Promise.race([work, late]);
+  } finally {
+    patience.abort();
+  }
+}
+
 /** Removes directories of spawns that a killed host left; the operator's socket has shown that no host is alive. */
 function sweepSpawns(socketDir: string): void {
   for (const { name } of readdirSync(socketDir, { withFileTypes: true })) {
-    if (/^(?:[0-9a-f]{8}|x-[a-z0-9-]+)$/.test(name)) rmSync(join(socketDir, name), { recursive: true, force: true });
+    if (/^(?:[0-9a-f]{8}|x-[a-z0-9-]+|canary-[A-Za-z0-9]{6})$/.test(name))
+      rmSync(join(socketDir, name), { recursive: true, force: true });
   }
 }

@@ -1,13 +1,13 @@
 import { HostError } from '../contract/error.js';
+import { nearest } from '../core/nearest.js';
 import { checkCompatibility } from '../manifest/compatibility.js';
 import { validateModuleConfig } from '../manifest/config.js';
 import type { Manifest } from '../manifest/manifest.js';
-import { describeExit } from '../process/exit.js';
 import { discover, moduleDir, readModule } from './discover.js';
+import { createModuleLife } from './module-life.js';
 import { assertDependencies, hardDependencies, startOrder } from './order.js';
 import type { HostParts } from './parts.js';
-import { createSlot, type Running, type Slot } from './slot.js';
-import type { SpawnEnd } from './spawn.js';
+import { createSlot, type Slot } from './slot.js';
 import { type Confinement, createModuleStart } from './start-module.js';
 
 /** What became of one module in autoLoad. */
@@ -23,48 +23,61 @@ export interface Lifecycle {
   slot(name: string): Slot | undefined;
   /** Names of modules and of broken directories, for messages. */
   known(): string[];
+  /** Directories that look like modules and are none, as the last autoLoad found them. */
+  broken(): readonly LoadOutcome[];
   /** Loads every enabled module in the order of dependencies; a failure stays with its module and those that need it. */
   autoLoad(): Promise<LoadOutcome[]>;
   /** Resolves at Ready, or at once when the module is external. */
   load(name: string): Promise<Slot>;
+  /** Stops a module, one whose start is under way too; stopping one that does not run is no error. */
   unload(name: string, cascade: boolean): Promise<string[]>;
+  /** Stops it and starts what lies on disk now; a manifest that is broken leaves the old one running. */
   reload(name: string): Promise<Slot>;
-  /** Stops everything, dependents first. */
+  /** Stops everything, dependents first; starts that are under way give up. */
   stopAll(): Promise<void>;
 }
 
 /** Makes the life of a host's modules. */
 export function createLifecycle(parts: HostParts, confinement: Confinement): Lifecycle {
   const slots = new Map<string, Slot>();
-  const brokenNames = new Set<string>();
+  let broken: LoadOutcome[] = [];
   let stopping = false;
 
   const settingsOf = (name: string) => parts.options.modules?.[name] ?? {};
   const isUnsignedAllowed = (name: string): boolean =>
     settingsOf(name).unsigned === true || (parts.options.allowUnsigned ?? []).includes(name);
+  const isUp = (slot: Slot): boolean => slot.running !== undefined || slot.starting;
 
+  /** Remembers a manifest; what runs or starts keeps the one that it began with. */
   const take = (manifest: Manifest, dir: string): Slot => {
-    const known = slots.get(manifest.name);
-    if (known !== undefined) {
-      if (known.manifest.version !== manifest.version) {
-        parts.lifecycleEvents.moduleDiscovered(manifest.name, manifest.version, 'FILESYSTEM');
-      }
-      known.manifest = manifest;
-      known.dir = dir;
-      known.settings = settingsOf(manifest.name);
-      known.unsigned = isUnsignedAllowed(manifest.name);
-      return known;
-    }
     const facts = { manifest, dir, settings: settingsOf(manifest.name), unsigned: isUnsignedAllowed(manifest.name) };
-    const slot = createSlot(facts, parts.lifecycleEvents);
+    const known = slots.get(manifest.name);
+    if (known !== undefined && isUp(known)) return known;
+    const isNews = known?.manifest.version !== manifest.version;
+    const slot = known ?? createSlot(facts, parts.lifecycleEvents);
+    Object.assign(slot, facts);
     slots.set(slot.name, slot);
-    parts.lifecycleEvents.moduleDiscovered(slot.name, manifest.version, 'FILESYSTEM');
+    if (isNews) parts.lifecycleEvents.moduleDiscovered(slot.name, manifest.version, 'FILESYSTEM');
     return slot;
+  };
+
+  const read = (name: string) => readModule(moduleDir(parts.options.modulesDir, name, settingsOf(name)), name);
+  /** What lies on disk now; a module that neither runs nor lies there any more is forgotten. */
+  const find = (name: string): Slot => {
+    const known = slots.get(name);
+    if (known !== undefined && isUp(known)) return known;
+    try {
+      const { manifest, dir } = read(name);
+      return take(manifest, dir);
+    } catch (error) {
+      if (HostError.from(error).reason === 'MODULE_NOT_FOUND') slots.delete(name);
+      throw error;
+    }
   };
 
   const versionOf = (name: string): string | undefined => {
     const slot = slots.get(name);
-    return slot?.state() === 'RUNNING' ? slot.manifest.version : undefined;
+    return slot?.state() === 'RUNNING' ? slot.running?.version : undefined;
   };
 
   /** May this module run? Until signatures are verified, only at the operator's explicit word. */
@@ -83,196 +96,145 @@ export function createLifecycle(parts: HostParts, confinement: Confinement): Lif
     return config;
   };
 
-  const startSpawn = createModuleStart(parts, confinement);
-
-  const spawnName = (slot: Slot, running: Running) => ({
-    moduleId: slot.name,
-    instanceId: running.spawn.instanceId,
-    version: slot.manifest.version,
+  const life = createModuleLife({
+    clock: parts.clock,
+    log: parts.log,
+    lifecycleEvents: parts.lifecycleEvents,
+    release: parts.release,
+    startSpawn: createModuleStart(parts, confinement),
+    verify,
+    isStopping: () => stopping,
+    offerAgain: (slot) => void inTurn(slot, () => life.start(slot)).catch(() => {}),
   });
 
-  /** At Ready the module counts as loaded, and is announced exactly once. */
-  const announce = (slot: Slot, running: Running): void => {
-    if (running.announced) return;
-    running.announced = true;
-    running.readyUnixMs = parts.clock.unixMs();
-    slot.move('RUNNING', 'ready');
-    parts.lifecycleEvents.moduleLoaded(spawnName(slot, running));
-  };
+  const dependentsOf = (name: string): Slot[] =>
+    [...slots.values()].filter((slot) => isUp(slot) && hardDependencies(slot.manifest).includes(name));
 
-  const onEnded = (slot: Slot, running: Running, end: SpawnEnd): void => {
-    if (slot.running !== running) return;
-    const name = spawnName(slot, running);
-    if (end.expected) {
-      parts.lifecycleEvents.moduleStopped(name);
-    } else {
-      slot.crashes += 1;
-      slot.lastError = { error: end.error ?? unexpectedEnd(slot.name), timeUnixMs: parts.clock.unixMs() };
-      const failed = running.announced ? 'CRASHED' : 'FAILED';
-      slot.move(failed, slot.lastError.error.message);
-      parts.log.error({ module: slot.name, reason: slot.lastError.error.reason }, slot.lastError.error.message);
-      parts.lifecycleEvents.moduleCrashed(name, {
-        error: end.exit === undefined ? slot.lastError.error.message : `the process ${describeExit(end.exit)}`,
-        exitCode: end.exit?.code ?? 0,
-        signal: end.exit?.signal ?? undefined,
-      });
-    }
-    if (running.announced) parts.lifecycleEvents.moduleUnloaded(name);
-    running.log.close();
-    void parts.release(slot.name);
-    slot.running = undefined;
-    if (end.expected) slot.move('STOPPED', 'stopped');
-    else if (slot.settings.run === 'external' && !stopping) {
-      void inTurn(slot, () => start(slot)).catch(() => {});
-    }
-  };
-
-  const start = async (slot: Slot): Promise<void> => {
-    if (stopping) throw new HostError('HOST_STOPPING', 'the host is stopping');
-    if (slot.running !== undefined) {
-      throw new HostError('MODULE_ALREADY_LOADED', `${slot.name} is ${slot.state().toLowerCase()} already`);
-    }
-    const first = slot.state() === 'DISCOVERED';
-    try {
-      const config = verify(slot);
-      slot.move('VERIFIED', 'allowed to run UNSIGNED by the operator');
-      slot.move('STARTING', slot.settings.run === 'external' ? 'waits for somebody to start it' : 'starting');
-      const running = await startSpawn(slot, config);
-      slot.running = running;
-      if (!first) slot.restarts += 1;
-      void running.spawn.ended.then((end) => onEnded(slot, running, end));
-      parts.lifecycleEvents.moduleStarted(spawnName(slot, running));
-      const ready = running.spawn.ready.then(() => announce(slot, running));
-      if (slot.settings.run === 'external') ready.catch(() => {});
-      else await ready;
-    } catch (thrown) {
-      const error = HostError.from(thrown);
-      slot.lastError = { error, timeUnixMs: parts.clock.unixMs() };
-      if (slot.running === undefined && slot.state() !== 'CRASHED') slot.move('FAILED', error.message);
-      parts.log.error({ module: slot.name, reason: error.reason }, `not loaded: ${error.message}`);
-      throw error;
-    }
-  };
-
-  const stop = async (slot: Slot, why: string): Promise<void> => {
-    const { running } = slot;
-    if (running === undefined) return;
-    slot.move('STOPPING', why);
-    await running.spawn.stop();
-  };
-
-  const dependentsOf = (name: string): string[] =>
-    [...slots.values()]
-      .filter((slot) => slot.running !== undefined && hardDependencies(slot.manifest).includes(name))
-      .map((slot) => slot.name);
-
-  const find = (name: string): Slot => {
-    const dir = moduleDir(parts.options.modulesDir, name, settingsOf(name));
-    const known = slots.get(name);
-    try {
-      const found = readModule(dir, name);
-      return take(found.manifest, found.dir);
-    } catch (error) {
-      // a directory that has gone does not make a running module unknown
-      if (known !== undefined && known.running !== undefined) return known;
-      throw error;
-    }
+  /** Has the module's turn for a command that stops it; a start that is under way gives up instead of being waited for. */
+  const halting = <T>(slot: Slot, cascade: boolean, command: () => Promise<T>): Promise<T> => {
+    slot.halting += 1;
+    if (cascade || dependentsOf(slot.name).length === 0) life.interrupt(slot);
+    return inTurn(slot, () => {
+      slot.halting -= 1;
+      return command();
+    });
   };
 
   const unload = async (slot: Slot, cascade: boolean): Promise<string[]> => {
     const dependents = dependentsOf(slot.name);
     if (dependents.length > 0 && !cascade) {
-      throw new HostError(
-        'MODULE_IN_USE',
-        `${slot.name} is needed by ${dependents.join(', ')}; unload them or cascade`,
-        {
-          details: { dependents: dependents.join(',') },
-        },
-      );
+      const names = dependents.map(({ name }) => name);
+      throw new HostError('MODULE_IN_USE', `${slot.name} is needed by ${names.join(', ')}; unload them or cascade`, {
+        details: { dependents: names.join(',') },
+      });
     }
     const gone: string[] = [];
-    for (const name of dependents) {
-      const dependent = slots.get(name);
-      if (dependent !== undefined) gone.push(...(await inTurn(dependent, () => unload(dependent, true))), name);
+    for (const dependent of dependents) {
+      if (isUp(dependent)) {
+        gone.push(...(await halting(dependent, true, () => unload(dependent, true))), dependent.name);
+      }
     }
-    await stop(slot, 'unloaded by the operator');
+    await life.stop(slot, 'unloaded by the operator');
     return gone;
+  };
+
+  const failed = (slot: Slot, error: HostError): LoadOutcome => {
+    slot.lastError = { error, timeUnixMs: parts.clock.unixMs() };
+    slot.move('FAILED', error.message);
+    parts.log.error({ module: slot.name, reason: error.reason }, `not loaded: ${error.message}`);
+    return { name: slot.name, error };
+  };
+
+  /** Names in the operator's options that exist nowhere are told, not ignored. */
+  const tellStrangers = (): void => {
+    const known = [...slots.keys(), ...broken.map(({ name }) => name)];
+    for (const name of new Set([...Object.keys(parts.options.modules ?? {}), ...(parts.options.allowUnsigned ?? [])])) {
+      if (known.includes(name)) continue;
+      const near = nearest(name, known);
+      parts.log.warn({ module: name }, `no such module${near === undefined ? '' : `; did you mean ${near}?`}`);
+    }
   };
 
   return {
     slots: () => [...slots.values()],
     slot: (name) => slots.get(name),
-    known: () => [...new Set([...slots.keys(), ...brokenNames])],
+    known: () => [...new Set([...slots.keys(), ...broken.map(({ name }) => name)])],
+    broken: () => broken,
     async autoLoad() {
-      const { found, broken } = discover(parts.options.modulesDir, parts.options.modules ?? {});
-      const outcomes: LoadOutcome[] = broken.map(({ name, error }) => ({ name, error }));
-      for (const { name, error } of broken) {
-        brokenNames.add(name);
+      const discovery = discover(parts.options.modulesDir, parts.options.modules ?? {});
+      broken = discovery.broken;
+      for (const { name, error } of discovery.broken) {
         parts.log.error({ module: name, reason: error.reason }, `not a module: ${error.message}`);
       }
-      const enabled = found.filter(({ manifest }) => settingsOf(manifest.name).enabled !== false);
-      for (const { manifest, dir } of found) take(manifest, dir);
-      let ordered: Manifest[];
-      try {
-        ordered = startOrder(enabled.map(({ manifest }) => manifest));
-      } catch (error) {
-        return [...outcomes, ...enabled.map(({ manifest }) => ({ name: manifest.name, error: HostError.from(error) }))];
-      }
+      for (const { manifest, dir } of discovery.found) take(manifest, dir);
+      tellStrangers();
+      const idle = discovery.found
+        .map(({ manifest }) => slots.get(manifest.name) as Slot)
+        .filter((slot) => slot.settings.enabled !== false && !isUp(slot));
+      const { ordered, circles } = startOrder(idle.map(({ manifest }) => manifest));
+      const outcomes = [...broken, ...[...circles].map(([name, error]) => failed(slots.get(name) as Slot, error))];
       // modules that wait for nobody start together; the rest wait for what they need
       const pending = new Map<string, Promise<LoadOutcome>>();
-      for (const manifest of ordered) {
-        const slot = slots.get(manifest.name) as Slot;
-        if (slot.running !== undefined) continue;
-        const needed = [...manifest.dependencies.keys(), ...manifest.optionalDependencies.keys()];
-        const before = needed.flatMap((name) => pending.get(name) ?? []);
+      for (const { name, dependencies, optionalDependencies } of ordered) {
+        const slot = slots.get(name) as Slot;
+        const before = [...dependencies.keys(), ...optionalDependencies.keys()].flatMap(
+          (need) => pending.get(need) ?? [],
+        );
+        const loading = Promise.all(before).then(() => inTurn(slot, () => life.start(slot)));
         pending.set(
-          manifest.name,
-          Promise.all(before)
-            .then(() => inTurn(slot, () => start(slot)))
-            .then(
-              () => ({ name: manifest.name, error: undefined }),
-              (error: unknown) => ({ name: manifest.name, error: HostError.from(error) }),
-            ),
+          name,
+          loading.then(
+            () => ({ name, error: undefined }),
+            (error: unknown) => ({ name, error: HostError.from(error) }),
+          ),
         );
       }
       return [...outcomes, ...(await Promise.all(pending.values()))];
     },
     async load(name) {
-      const slot = find(name);
-      await inTurn(slot, () => start(slot));
+      const slot = slots.get(name) ?? find(name);
+      await inTurn(slot, async () => {
+        find(name);
+        await life.start(slot);
+      });
       return slot;
     },
     async unload(name, cascade) {
       const slot = slots.get(name) ?? find(name);
-      return inTurn(slot, () => unload(slot, cascade));
+      return halting(slot, cascade, () => unload(slot, cascade));
     },
     async reload(name) {
       const slot = slots.get(name) ?? find(name);
-      const before = slot.manifest.version;
-      let loaded: string | undefined;
-      try {
-        await inTurn(slot, async () => {
-          await unload(slot, false);
-          find(name);
-          await start(slot);
-        });
-        loaded = slot.manifest.version;
-      } finally {
-        parts.lifecycleEvents.moduleReloaded(name, before, loaded);
-      }
-      return slot;
+      return halting(slot, false, async () => {
+        const before = slot.manifest.version;
+        const { manifest, dir } = read(name);
+        await unload(slot, false);
+        let loaded: string | undefined;
+        try {
+          take(manifest, dir);
+          await life.start(slot);
+          loaded = manifest.version;
+        } finally {
+          parts.lifecycleEvents.moduleReloaded(name, before, loaded);
+        }
+        return slot;
+      });
     },
     async stopAll() {
       stopping = true;
+      for (const slot of slots.values()) life.interrupt(slot);
+      await Promise.all([...slots.values()].filter(({ starting }) => starting).map(({ turn }) => turn));
       const left = new Map([...slots].filter(([, slot]) => slot.running !== undefined));
       while (left.size > 0) {
         const needed = new Set([...left.values()].flatMap(({ manifest }) => hardDependencies(manifest)));
         const free = [...left.values()].filter((slot) => !needed.has(slot.name));
         // a circle cannot start, so something is always free; should it ever not be, all stop together
         const batch = free.length > 0 ? free : [...left.values()];
-        await Promise.all(batch.map((slot) => stop(slot, 'the host is stopping')));
+        await Promise.all(batch.map((slot) => life.stop(slot, 'the host is stopping')));
         for (const slot of batch) left.delete(slot.name);
       }
+      // commands that came in meanwhile, and what the node still holds for modules
+      await Promise.all([...slots.values()].flatMap(({ turn, cleared }) => [turn, cleared]));
     },
   };
 }
@@ -282,8 +244,4 @@ function inTurn<T>(slot: Slot, command: () => Promise<T>): Promise<T> {
   const result = slot.turn.then(command);
   slot.turn = result.catch(() => {});
   return result;
-}
-
-function unexpectedEnd(name: string): HostError {
-  return new HostError('MODULE_CRASHED', `${name} ended unexpectedly`);
 }

@@ -18,8 +18,14 @@ export interface NodeWatch {
   refresh(signal: AbortSignal): Promise<void>;
 }
 
-/** Makes the watch of one node. */
-export function createNodeWatch(node: NodeApi, budget: NodeBudget, maxCalls: number, clock: Clock): NodeWatch {
+/** Makes the watch of one node; while there is an obstacle it asks nothing. */
+export function createNodeWatch(
+  node: NodeApi,
+  budget: NodeBudget,
+  maxCalls: number,
+  clock: Clock,
+  obstacle: () => HostError | undefined,
+): NodeWatch {
   let info: NodeInfo | undefined;
   let chain: ChainState | undefined;
   let sync: SyncState | undefined;
@@ -28,6 +34,11 @@ export function createNodeWatch(node: NodeApi, budget: NodeBudget, maxCalls: num
   let lastError: { error: HostError; timeUnixMs: number } | undefined;
 
   const refresh = async (signal: AbortSignal): Promise<void> => {
+    const unreached = obstacle();
+    if (unreached !== undefined) {
+      lastError = { error: unreached, timeUnixMs: clock.unixMs() };
+      return;
+    }
     const bounded = AbortSignal.any([signal, AbortSignal.timeout(ASK_TIMEOUT_MS)]);
     try {
       info = await node.getInfo(bounded);

@@ -83,7 +83,8 @@ export function withRealDirectories(options: HostOptions): HostOptions {
     ...options,
     modulesDir: realPath(options.modulesDir),
     dataDir: realPath(options.dataDir),
-    socketDir: realPath(options.socketDir),
+    // where it stands, not where it leads: a run directory that is a link is refused
+    socketDir: join(realPath(dirname(resolve(options.socketDir))), basename(resolve(options.socketDir))),
   };
 }
 

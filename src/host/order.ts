@@ -7,33 +7,58 @@ export function hardDependencies(manifest: Manifest): string[] {
   return [...manifest.dependencies.keys()].filter((name) => !HOST_DEPENDENCIES.has(name));
 }
 
+/** In which order modules start. */
+export interface StartOrder {
+  /** Each comes after what it depends on, required or optional; by name where that leaves a choice. */
+  ordered: Manifest[];
+  /** Modules that need themselves, with DEPENDENCY_CYCLE and the chain. */
+  circles: ReadonlyMap<string, HostError>;
+}
+
 /**
- * Modules in an order in which each comes after what it depends on, required or optional; by name where that leaves a
- * choice, so that every start is alike.
- *
- * @throws HostError DEPENDENCY_CYCLE with the chain
+ * Finds the order in which modules start. Circles fail their own modules alone; what a module can do without comes
+ * before it only as far as that makes no circle.
  */
-export function startOrder(manifests: readonly Manifest[]): Manifest[] {
+export function startOrder(manifests: readonly Manifest[]): StartOrder {
   const byName = new Map(manifests.map((manifest) => [manifest.name, manifest] as const));
+  const names = [...byName.keys()].sort();
+  const edges = new Map(
+    names.map((name) => [name, new Set(hardDependencies(byName.get(name) as Manifest).sort())] as const),
+  );
+  const reaches = (from: string, to: string, seen: Set<string>): boolean => {
+    if (from === to) return true;
+    if (seen.has(from)) return false;
+    seen.add(from);
+    return [...(edges.get(from) ?? [])].some((next) => reaches(next, to, seen));
+  };
+  for (const name of names) {
+    for (const wished of [...(byName.get(name) as Manifest).optionalDependencies.keys()].sort()) {
+      if (byName.has(wished) && !reaches(wished, name, new Set())) edges.get(name)?.add(wished);
+    }
+  }
   const ordered: Manifest[] = [];
+  const circles = new Map<string, HostError>();
   const done = new Set<string>();
   const visit = (manifest: Manifest, chain: readonly string[]): void => {
     if (done.has(manifest.name)) return;
     if (chain.includes(manifest.name)) {
-      const circle = [...chain.slice(chain.indexOf(manifest.name)), manifest.name].join(' -> ');
-      throw new HostError('DEPENDENCY_CYCLE', `modules depend on each other in a circle: ${circle}`, {
-        details: { chain: circle },
-      });
+      const members = chain.slice(chain.indexOf(manifest.name));
+      const circle = [...members, manifest.name].join(' -> ');
+      for (const member of members) {
+        const message = `modules depend on each other in a circle: ${circle}`;
+        circles.set(member, new HostError('DEPENDENCY_CYCLE', message, { details: { chain: circle } }));
+      }
+      return;
     }
-    for (const name of [...manifest.dependencies.keys(), ...manifest.optionalDependencies.keys()].sort()) {
+    for (const name of edges.get(manifest.name) ?? []) {
       const dependency = byName.get(name);
       if (dependency !== undefined) visit(dependency, [...chain, manifest.name]);
     }
     done.add(manifest.name);
     ordered.push(manifest);
   };
-  for (const name of [...byName.keys()].sort()) visit(byName.get(name) as Manifest, []);
-  return ordered;
+  for (const name of names) visit(byName.get(name) as Manifest, []);
+  return { ordered: ordered.filter(({ name }) => !circles.has(name)), circles };
 }
 
 /**

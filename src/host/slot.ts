@@ -20,8 +20,14 @@ const MAX_SHOWN_CHARS = 512;
 /** What belongs to the present spawn of a module. */
 export interface Running {
   spawn: Spawn;
+  /** Version that runs; the manifest on disk may be newer. */
+  version: string;
+  /** True when somebody else starts the process. */
+  external: boolean;
+  /** Set once ModuleStarted was told: the process runs, or an external module has shown its token. */
+  started: boolean;
   log: ModuleLog;
-  granted: readonly Permission[];
+  /** What the manifest asks for and the operator does not grant. */
   withheld: readonly Permission[];
   containment: readonly Guarantee[];
   limits: Limits;
@@ -41,6 +47,14 @@ export interface Slot {
   settings: ModuleSettings;
   unsigned: boolean;
   running: Running | undefined;
+  /** True while a start is under way, from its first check to Ready. */
+  starting: boolean;
+  /** Commands that wait for their turn and want the module stopped: a start that sees one gives up. */
+  halting: number;
+  /** Settles when nothing of the last spawn is left, at the node neither. */
+  cleared: Promise<void>;
+  /** True once a process of it has run, or an external one was offered its socket. */
+  spawned: boolean;
   /** Spawns after the first, whoever asked for them. */
   restarts: number;
   /** Spawns that ended unexpectedly. */
@@ -68,6 +82,10 @@ export function createSlot(
     settings: facts.settings,
     unsigned: facts.unsigned,
     running: undefined,
+    starting: false,
+    halting: 0,
+    cleared: Promise.resolve(),
+    spawned: false,
     restarts: 0,
     crashes: 0,
     lastError: undefined,
@@ -85,7 +103,7 @@ export function createSlot(
       const waiting = external && running !== undefined && running.spawn.session.state() === 'waiting';
       return {
         name: slot.name,
-        version: manifest.version,
+        version: running?.version ?? manifest.version,
         description: printableLine(manifest.description, MAX_SHOWN_CHARS),
         state: ModuleState[state],
         reason: printableLine(why, MAX_SHOWN_CHARS),
@@ -96,7 +114,7 @@ export function createSlot(
         readyUnixMs: BigInt(running?.readyUnixMs ?? 0),
         runMode: external ? RunMode.EXTERNAL : RunMode.SPAWN,
         unsigned: slot.unsigned,
-        granted: (running?.granted ?? []).map(permissionNumber),
+        granted: (running?.spawn.session.grants.list() ?? []).map(permissionNumber),
         withheld: (running?.withheld ?? []).map(permissionNumber),
         containment: (running?.containment ?? []).map(wireGuarantee),
         queues: [...queues],

@@ -125,6 +125,7 @@ export async function createSpawn(room: SpawnRoom, options: SpawnOptions): Promi
   let server: ModuleServer | undefined;
   let child: RunningProcess | undefined;
   let stopping = false;
+  let opened = false;
   let failure: HostError | undefined;
 
   let markReady: () => void = () => {};
@@ -150,6 +151,7 @@ export async function createSpawn(room: SpawnRoom, options: SpawnOptions): Promi
     log: options.log,
     listener: {
       opened(claims) {
+        opened = true;
         rmSync(paths.tokenPath, { force: true });
         if (external) startDeadline.begin();
         room.audit.record({ kind: 'SESSION_OPENED', ...note, permissions: options.grants.list() });
@@ -177,11 +179,13 @@ export async function createSpawn(room: SpawnRoom, options: SpawnOptions): Promi
     },
   });
 
-  /** Ends the spawn from within: the process is killed, and the rest follows its exit. */
+  /** Ends the spawn from within: calls are refused at once, the process is killed, and the rest follows its exit. */
   const fail = (error: HostError): void => {
     failure ??= error;
-    if (child === undefined) void clearAway(undefined);
-    else void child.kill();
+    session.close(failure);
+    if (child !== undefined) void child.kill();
+    // a process that is just being started is killed as soon as it can be
+    else if (external) void clearAway(undefined);
   };
 
   let settleEnd: (end: SpawnEnd) => void = () => {};
@@ -193,13 +197,15 @@ export async function createSpawn(room: SpawnRoom, options: SpawnOptions): Promi
     clearing ??= (async () => {
       startDeadline.clear();
       gone.clear();
-      const error = stopping ? undefined : (failure ?? exitError(options.moduleId, exit));
+      // a stop that is asked for from here on comes too late to have been the cause
+      const expected = stopping;
+      const error = expected ? undefined : (failure ?? exitError(options.moduleId, exit));
       failReady(error ?? new HostError('SESSION_CLOSED', 'the module was stopped before it was ready'));
-      session.close(new HostError('SESSION_CLOSED', stopping ? 'the module was stopped' : 'the module has ended'));
-      room.audit.record({ kind: 'SESSION_CLOSED', ...note });
+      session.close(new HostError('SESSION_CLOSED', expected ? 'the module was stopped' : 'the module has ended'));
+      if (opened) room.audit.record({ kind: 'SESSION_CLOSED', ...note });
       await server?.close(external ? EXTERNAL_DRAIN_MS : DRAIN_MS);
       rmSync(dir, { recursive: true, force: true });
-      settleEnd({ expected: stopping, exit, error });
+      settleEnd({ expected, exit, error });
     })();
     return clearing;
   };
@@ -221,7 +227,7 @@ export async function createSpawn(room: SpawnRoom, options: SpawnOptions): Promi
       statuses: room.statuses,
       wire: room.wire,
       onConnections(count) {
-        if (!external || session.state() === 'waiting') return;
+        if (!external || clearing !== undefined || session.state() === 'waiting') return;
         if (count === 0) gone.begin();
         else gone.clear();
       },
@@ -242,9 +248,10 @@ export async function createSpawn(room: SpawnRoom, options: SpawnOptions): Promi
     });
     writeToken(paths.tokenPath, token, options.owner);
     child = await options.launch?.(paths);
+    if (failure !== undefined) throw failure as HostError;
   } catch (error) {
-    failure = HostError.from(error);
-    await clearAway(undefined);
+    failure ??= HostError.from(error);
+    await clearAway(await child?.kill());
     throw failure;
   }
   void child?.exited.then((exit) => clearAway(exit));

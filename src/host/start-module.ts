@@ -24,11 +24,16 @@ export interface Confinement {
 }
 
 /** Starts one spawn of a module that may run: its limits, grants, directories, socket and process. */
-export type ModuleStart = (slot: Slot, config: Readonly<Record<string, unknown>>) => Promise<Running>;
+export type ModuleStart = (
+  slot: Slot,
+  config: Readonly<Record<string, unknown>>,
+  /** Hears that the module has shown its token. */
+  onOpened: (running: Running) => void,
+) => Promise<Running>;
 
 /** Makes the starter of a host. */
 export function createModuleStart(parts: HostParts, confinement: Confinement): ModuleStart {
-  return async (slot, config) => {
+  return async (slot, config, onOpened) => {
     const { manifest, settings } = slot;
     const external = settings.run === 'external';
     const limits = effectiveLimits(
@@ -49,8 +54,10 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
     const log = parts.logBook.forModule(slot.name, LOG_BYTES_PER_SECOND);
     const running: Running = {
       spawn: undefined as never,
+      version: manifest.version,
+      external,
+      started: false,
       log,
-      granted,
       withheld: manifest.capabilities.filter((permission) => !granted.includes(permission)),
       containment: external ? externalContainment() : confinement.engine.containment(),
       limits: sessionLimits(limits, calls, parts.eventLimits),
@@ -61,7 +68,7 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
       announced: false,
       calls: { total: 0n, denied: 0n, limited: 0n },
     };
-    running.spawn = await createSpawn(parts.spawnRoom, {
+    const spawning = createSpawn(parts.spawnRoom, {
       moduleId: slot.name,
       version: manifest.version,
       grants: createGrants(granted),
@@ -79,6 +86,7 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
       },
       onOpened(claims) {
         running.sdk = claims.sdk;
+        onOpened(running);
       },
       onStarting(percent, message) {
         running.progressPercent = percent;
@@ -109,6 +117,12 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
               },
             }),
     });
+    try {
+      running.spawn = await spawning;
+    } catch (error) {
+      log.close();
+      throw error;
+    }
     return running;
   };
 }

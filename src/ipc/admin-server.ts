@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import { createServer, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { Server, ServerCredentials, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { AdminServiceService } from '../../gen/ts/modhost/admin/v1/admin.js';
 import { DevchainServiceService } from '../../gen/ts/modhost/admin/v1/devchain.js';
@@ -13,14 +13,14 @@ import { createStrictWire } from '../contract/strict-wire.js';
 import type { Logger } from '../core/logger.js';
 import { adaptService } from './adapt.js';
 import type { Guard } from './guard.js';
-import { listenUnix } from './socket.js';
+import type { ReservedSocket } from './socket.js';
 import { answerForeignStatuses, type StatusMapper } from './status.js';
 import { answerUnknownMethods } from './unknown-method.js';
 
 /** Largest message on the operator's socket. */
 const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 /** Connections at a time: a handful of followers, a dashboard, scripts. */
-const MAX_CONNECTIONS = 64;
+export const MAX_ADMIN_CONNECTIONS = 64;
 /** How long open streams may take to end when the host stops. */
 const DRAIN_MS = 500;
 
@@ -34,7 +34,8 @@ export interface AdminServer {
 
 /** What the operator's socket is made of. */
 export interface AdminServerOptions {
-  socketPath: string;
+  /** The socket of mode 0600, on which callers may wait already. */
+  socket: ReservedSocket;
   control: HostControl;
   statuses: StatusMapper;
   registry: ContractRegistry;
@@ -42,10 +43,10 @@ export interface AdminServerOptions {
 }
 
 /**
- * Opens the operator's socket: mode 0600, so only the host's own user and root reach it. Its services need no
+ * Answers on the operator's socket: mode 0600, so only the host's own user and root reach it. Its services need no
  * permission, and reflection is on, unlike on module sockets.
  */
-export async function createAdminServer(options: AdminServerOptions): Promise<AdminServer> {
+export function createAdminServer(options: AdminServerOptions): AdminServer {
   const { control, statuses, registry, log } = options;
   const end = new AbortController();
   // every call in flight listens
@@ -77,18 +78,14 @@ export async function createAdminServer(options: AdminServerOptions): Promise<Ad
 
   const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
   const connections = new Set<Socket>();
-  const listener = createServer((socket) => {
+  options.socket.answer((socket) => {
     connections.add(socket);
-    socket.on('error', () => {});
     socket.once('close', () => connections.delete(socket));
     injector.injectConnection(socket);
   });
-  listener.maxConnections = MAX_CONNECTIONS;
-  await listenUnix(listener, options.socketPath);
-  listener.on('error', (err) => log.error({ err }, 'the admin socket failed to accept'));
   return {
     async close() {
-      const closed = new Promise<void>((resolve) => listener.close(() => resolve()));
+      const closed = options.socket.close();
       end.abort(new HostError('HOST_STOPPING', 'the host is stopping'));
       injector.drain(DRAIN_MS);
       const timer = setTimeout(() => {

@@ -1,6 +1,6 @@
 import { chmodSync, chownSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
-import { connect, type Server } from 'node:net';
-import { HostError } from '../contract/error.js';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { type ErrorReason, HostError } from '../contract/error.js';
 
 /**
  * Longest path of a Unix socket. The kernel's limit is 107 bytes on Linux and 103 on macOS, and Node 20 and 22 bind a
@@ -30,10 +30,11 @@ export function assertSocketPath(path: string): void {
  * Makes a directory that only its owner can write, or checks that the one there is such.
  *
  * @param mode 0711 for parents that modules of other uids pass through, 0700 for the rest
- * @throws HostError UNSAFE_RUN_DIR when it is a link, no directory, foreign or writable by others
+ * @throws HostError UNSAFE_RUN_DIR, or the reason given, when it is a link, no directory, foreign or writable by others
  */
-export function prepareDirectory(path: string, mode: number): void {
-  mkdirSync(path, { recursive: true, mode });
+export function prepareDirectory(path: string, mode: number, unsafe: ErrorReason = 'UNSAFE_RUN_DIR'): void {
+  // whatever the umask leaves of the mode: a narrower one would lock modules of other uids out
+  if (makeDirectory(path, mode, unsafe) !== undefined) chmodSync(path, mode);
   const found = lstatSync(path);
   const problem = !found.isDirectory()
     ? 'is no directory'
@@ -43,7 +44,15 @@ export function prepareDirectory(path: string, mode: number): void {
         ? 'can be written by others'
         : undefined;
   if (problem !== undefined) {
-    throw new HostError('UNSAFE_RUN_DIR', `${path} ${problem}; give the host a directory of its own`);
+    throw new HostError(unsafe, `${path} ${problem}; give the host a directory of its own`);
+  }
+}
+
+function makeDirectory(path: string, mode: number, unsafe: ErrorReason): string | undefined {
+  try {
+    return mkdirSync(path, { recursive: true, mode });
+  } catch (cause) {
+    throw new HostError(unsafe, `${path} cannot be made a directory: ${(cause as Error).message}`, { cause });
   }
 }
 
@@ -62,7 +71,8 @@ export async function clearStaleSocket(path: string): Promise<void> {
       probe.destroy();
       resolve(true);
     });
-    probe.once('error', () => resolve(false));
+    // anything else, a full backlog for one, is a host that lives
+    probe.once('error', ({ code }: NodeJS.ErrnoException) => resolve(code !== 'ECONNREFUSED' && code !== 'ENOENT'));
   });
   if (live) throw new HostError('ALREADY_RUNNING', `a host listens on ${path}`);
   rmSync(path, { force: true });
@@ -75,8 +85,10 @@ export async function clearStaleSocket(path: string): Promise<void> {
 export async function listenUnix(server: Server, path: string, owner?: Owner): Promise<void> {
   assertSocketPath(path);
   await new Promise<void>((resolve, reject) => {
-    const fail = (cause: Error): void =>
-      reject(new HostError('UNSAFE_RUN_DIR', `cannot listen on ${path}: ${cause.message}`, { cause }));
+    const fail = (cause: NodeJS.ErrnoException): void => {
+      const reason = cause.code === 'EADDRINUSE' ? 'ALREADY_RUNNING' : 'UNSAFE_RUN_DIR';
+      reject(new HostError(reason, `cannot listen on ${path}: ${cause.message}`, { cause }));
+    };
     server.once('error', fail);
     server.listen(path, () => {
       server.off('error', fail);
@@ -85,4 +97,45 @@ export async function listenUnix(server: Server, path: string, owner?: Owner): P
   });
   chmodSync(path, 0o600);
   if (owner !== undefined) chownSync(path, owner.uid, owner.gid);
+}
+
+/** A socket that listens already; who connects waits until somebody answers. */
+export interface ReservedSocket {
+  /** Hands every connection over, those that wait first. */
+  answer(onConnection: (socket: Socket) => void): void;
+  /** Ends the listening and removes the socket; resolves when the last connection has closed. */
+  close(): Promise<void>;
+}
+
+/**
+ * Takes a socket's path before there is anybody to answer: whoever has it is the one host of its directory.
+ *
+ * @throws HostError ALREADY_RUNNING, UNSAFE_RUN_DIR, SOCKET_PATH_TOO_LONG
+ */
+export async function reserveSocket(path: string, maxConnections: number): Promise<ReservedSocket> {
+  assertSocketPath(path);
+  await clearStaleSocket(path);
+  let answered: ((socket: Socket) => void) | undefined;
+  const waiting = new Set<Socket>();
+  const server = createServer((socket) => {
+    socket.on('error', () => {});
+    if (answered !== undefined) return answered(socket);
+    waiting.add(socket);
+    socket.once('close', () => waiting.delete(socket));
+  });
+  server.maxConnections = maxConnections;
+  await listenUnix(server, path);
+  // an accept that fails for want of descriptors must not end the host; the next one may work
+  server.on('error', () => {});
+  return {
+    answer(onConnection) {
+      answered = onConnection;
+      for (const socket of waiting) onConnection(socket);
+      waiting.clear();
+    },
+    close() {
+      for (const socket of waiting) socket.destroy();
+      return new Promise((resolve) => server.close(() => resolve()));
+    },
+  };
 }

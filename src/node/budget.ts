@@ -23,9 +23,14 @@ interface Line {
  * Caps the calls in flight to the node, which the operator's other software shares, and deals the places out in turn:
  * a module with a hundred calls waiting gets no more turns than one with a single call.
  *
- * @param maxInFlight calls at the same time; undefined when the node needs no budget
+ * @param maxInFlight   calls at the same time; undefined when the node needs no budget
+ * @param assertReached refuses calls to a node that was not reached yet, or is not the one that was meant
  */
-export function createNodeBudget(node: NodeApi, maxInFlight: number | undefined): NodeBudget {
+export function createNodeBudget(
+  node: NodeApi,
+  maxInFlight: number | undefined,
+  assertReached: () => void = () => {},
+): NodeBudget {
   const lines = new Map<string, Line>();
   let running = 0;
   let turn: string[] = [];
@@ -59,6 +64,7 @@ export function createNodeBudget(node: NodeApi, maxInFlight: number | undefined)
   };
   const enter = async (moduleId: string, signal: AbortSignal): Promise<() => void> => {
     throwIfAborted(signal);
+    assertReached();
     const line = lineOf(moduleId);
     if (running < (maxInFlight ?? Infinity) && turn.length === 0) {
       start(line);

@@ -114,8 +114,10 @@ export function createSession(options: SessionOptions): Session {
       if (claims.moduleVersion !== identity.version) {
         throw new HostError('VERSION_MISMATCH', `the manifest says version ${identity.version}`);
       }
-      protocol = negotiateProtocol(claims.protocolMin, claims.protocolMax);
+      const settled = negotiateProtocol(claims.protocolMin, claims.protocolMax);
+      // repeated, it is harmless: what was settled stays
       if (state !== 'waiting') return;
+      protocol = settled;
       state = 'open';
       listener.opened(claims);
     },
