@@ -1,5 +1,6 @@
 import type { ConfigField } from './config-schema.js';
-import type { Artifact, AskedLimits, Manifest, Signer } from './manifest.js';
+import { limitsOf } from './limits-table.js';
+import type { Artifact, Manifest, Signer } from './manifest.js';
 import type { ManifestDocument } from './schema.js';
 
 /** The manifest of a checked document: names of the house, defaults of the design filled in. */
@@ -87,19 +88,6 @@ function artifactsOf(binary: ManifestDocument['binary']): readonly Artifact[] {
     downloadUrl: binary.download_url,
   };
   return [any, ...listed];
-}
-
-function limitsOf(limits: ManifestDocument['limits']): AskedLimits {
-  const asked = {
-    memoryMb: limits?.memory_mb,
-    cpuPercent: limits?.cpu_percent,
-    pids: limits?.pids,
-    openFiles: limits?.open_files,
-    dataMb: limits?.data_mb,
-    startTimeoutMs: limits?.start_timeout_ms,
-    stopTimeoutMs: limits?.stop_timeout_ms,
-  };
-  return Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined));
 }
 
 function configOf({ config, config_schema }: ManifestDocument): ReadonlyMap<string, ConfigField> {

@@ -2,6 +2,9 @@ import { z } from 'zod';
 import type { ErrorReason } from '../contract/error.js';
 import { nearest } from '../core/nearest.js';
 
+/** Shorter words, such as units, are alike by chance. */
+const MIN_WORD_CHARS = 4;
+
 /** Why one value was refused: a reason of the closed list and the rule in words. */
 export interface Refusal {
   readonly refused: ErrorReason;
@@ -115,10 +118,17 @@ export function isTable(value: unknown): value is Record<string, unknown> {
 
 /** "is not known; did you mean …" for a key among the known ones. */
 export function unknownKeyText(key: string, known: readonly string[]): string {
-  const near = nearest(key, known);
+  const near = nearest(key, known) ?? nearestByWords(key, known);
   return near === undefined
     ? `is not known here; known are ${known.join(', ')}`
     : `is not known; did you mean '${near}'?`;
+}
+
+/** The only key that shares a word, give or take a letter: `max_memroy` means `memory_mb`. */
+function nearestByWords(key: string, known: readonly string[]): string | undefined {
+  const words = key.split(/[_-]/).filter((word) => word.length >= MIN_WORD_CHARS);
+  const alike = known.filter((candidate) => words.some((word) => nearest(word, candidate.split('_')) !== undefined));
+  return alike.length === 1 ? alike[0] : undefined;
 }
 
 /** `'a', 'b' or 'c'`. */

@@ -3,6 +3,7 @@ import { capabilityName, PERMISSIONS, permissionFromCapability } from '../contra
 import { nearest } from '../core/nearest.js';
 import { configField, configKeyRefusal } from './config-schema.js';
 import { boolean, field, integer, list, map, refuse, table, text, word } from './field.js';
+import { DAY_MS, limitsTable, mebibytes } from './limits-table.js';
 import {
   commandWord,
   dependencyNameRefusal,
@@ -23,10 +24,6 @@ import {
 const MAX_DEPENDENCIES = 256;
 /** Most entries of a list of names: each is compared at load. */
 const MAX_LIST = 256;
-/** A day in milliseconds; no timeout of a module is longer. */
-const DAY_MS = 86_400_000;
-/** Largest amount of memory or disk a manifest may ask for, MiB (16 TiB): keeps byte counts exact in a double. */
-const MAX_MIB = 16 * 1024 * 1024;
 
 const capability = () =>
   field((value) => {
@@ -48,8 +45,6 @@ const topic = () =>
 const methodName = () =>
   text('BAD_VALUE', 64, 'the name of a method', (value) => /^[A-Za-z][A-Za-z0-9_.-]*$/.test(value));
 const port = () => integer('BAD_VALUE', 1, 65535);
-const milliseconds = () => integer('BAD_VALUE', 1, DAY_MS);
-const mebibytes = () => integer('BAD_VALUE', 1, MAX_MIB);
 
 const signer = () =>
   table({
@@ -131,15 +126,7 @@ export function documentSchema() {
       download_url: downloadUrl().optional(),
       artifacts: list(artifact(), 64).optional(),
     }).optional(),
-    limits: table({
-      memory_mb: mebibytes().optional(),
-      cpu_percent: integer('BAD_VALUE', 1, 6400).optional(),
-      pids: integer('BAD_VALUE', 1, 65_536).optional(),
-      open_files: integer('BAD_VALUE', 16, 1_048_576).optional(),
-      data_mb: mebibytes().optional(),
-      start_timeout_ms: milliseconds().optional(),
-      stop_timeout_ms: milliseconds().optional(),
-    }).optional(),
+    limits: limitsTable().optional(),
     network: table({
       outbound: list(hostAndPort(), MAX_LIST).optional(),
       outbound_any: boolean().optional(),

@@ -13,40 +13,45 @@ export const MAX_NESTING = 16;
  * TOML libraries differ in what they forgive, and the same bytes must mean the same to every one that checks a
  * signature: so a byte order mark, lone carriage returns and control characters are refused, CRLF becomes LF.
  *
+ * @param file name of the file in messages
  * @throws HostError MANIFEST_TOO_LARGE before anything is parsed; MANIFEST_SYNTAX with `line` and `column` in details
  */
-export function parseToml(bytes: Uint8Array): { document: Record<string, unknown>; source: string } {
+export function parseToml(
+  bytes: Uint8Array,
+  file = 'module.toml',
+): { document: Record<string, unknown>; source: string } {
   if (bytes.byteLength > MAX_MANIFEST_BYTES) {
-    throw new HostError('MANIFEST_TOO_LARGE', `module.toml is over ${MAX_MANIFEST_BYTES} bytes`);
+    throw new HostError('MANIFEST_TOO_LARGE', `${file} is over ${MAX_MANIFEST_BYTES} bytes`);
   }
-  const source = decode(bytes);
-  assertShallow(source);
+  const source = decode(bytes, file);
+  assertShallow(source, file);
   try {
     return { document: parse(source, { integersAsBigInt: true, maxDepth: 2 * MAX_NESTING }), source };
   } catch (error) {
-    if (!(error instanceof TomlError)) throw syntaxError(source, 0, 'cannot be read', error);
+    if (!(error instanceof TomlError)) throw syntaxError(file, source, 0, 'cannot be read', error);
     const [text = ''] = error.message.replace('Invalid TOML document: ', '').split('\n');
-    throw new HostError('MANIFEST_SYNTAX', `module.toml, line ${error.line}, column ${error.column}: ${text}`, {
+    throw new HostError('MANIFEST_SYNTAX', `${file}, line ${error.line}, column ${error.column}: ${text}`, {
       details: { line: error.line, column: error.column },
     });
   }
 }
 
-function decode(bytes: Uint8Array): string {
+function decode(bytes: Uint8Array, file: string): string {
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (error) {
-    throw new HostError('MANIFEST_SYNTAX', 'module.toml is not UTF-8', {
+    throw new HostError('MANIFEST_SYNTAX', `${file} is not UTF-8`, {
       details: { line: 1, column: 1 },
       cause: error,
     });
   }
-  if (text.startsWith('\ufeff')) throw syntaxError(text, 0, 'a byte order mark is not accepted');
+  if (text.startsWith('\ufeff')) throw syntaxError(file, text, 0, 'a byte order mark is not accepted');
   const source = text.replaceAll('\r\n', '\n');
   // biome-ignore lint/suspicious/noControlCharactersInRegex: finding them is the purpose
   const control = source.search(/[\x00-\x08\x0b-\x1f\x7f]/);
-  if (control >= 0) throw syntaxError(source, control, 'a control character or lone carriage return is not accepted');
+  if (control >= 0)
+    throw syntaxError(file, source, control, 'a control character or lone carriage return is not accepted');
   return source;
 }
 
@@ -54,7 +59,7 @@ function decode(bytes: Uint8Array): string {
  * Refuses deep brackets before the parser recurses into them. It steps over strings and comments in one pass; where the
  * text is no TOML it stops, and the parser says so.
  */
-function assertShallow(source: string): void {
+function assertShallow(source: string, file: string): void {
   let depth = 0;
   for (let at = 0; at < source.length; at += 1) {
     const char = source.charAt(at);
@@ -64,7 +69,7 @@ function assertShallow(source: string): void {
     else if (char === '#') at = endOf(source, '\n', at);
     if (depth > MAX_NESTING) {
       const { line, column } = positionOf(source, at);
-      throw new HostError('MANIFEST_TOO_LARGE', `module.toml is nested deeper than ${MAX_NESTING}, line ${line}`, {
+      throw new HostError('MANIFEST_TOO_LARGE', `${file} is nested deeper than ${MAX_NESTING}, line ${line}`, {
         details: { line, column },
       });
     }
@@ -100,9 +105,9 @@ export function positionOf(source: string, offset: number): { line: number; colu
   return { line: before.split('\n').length, column: offset - lineStart + 1 };
 }
 
-function syntaxError(source: string, offset: number, text: string, cause?: unknown): HostError {
+function syntaxError(file: string, source: string, offset: number, text: string, cause?: unknown): HostError {
   const { line, column } = positionOf(source, offset);
-  return new HostError('MANIFEST_SYNTAX', `module.toml, line ${line}, column ${column}: ${text}`, {
+  return new HostError('MANIFEST_SYNTAX', `${file}, line ${line}, column ${column}: ${text}`, {
     details: { line, column },
     cause,
   });

@@ -1,0 +1,110 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { HostError } from '../../contract/error.js';
+import { createSystemClock } from '../../core/clock.js';
+import { nearest } from '../../core/nearest.js';
+import { createHost, type Host } from '../../host/host.js';
+import type { LoadOutcome } from '../../host/lifecycle.js';
+import { openNode } from '../../host/open-node.js';
+import type { CommandContext } from '../context.js';
+import { EXIT, exitCodeOf } from '../exit.js';
+import { withProgress } from '../progress.js';
+import { createRunLog, type RunLog } from '../run-log.js';
+import { type RunFlags, type RunSettings, resolveRun } from '../settings.js';
+import { createStopSwitch } from '../stop-switch.js';
+
+/**
+ * `modhost run`: a host in the foreground until it is told to stop. A module that does not start is told and leaves the
+ * host running; only what the host itself lacks ends it.
+ */
+export async function run(context: CommandContext, flags: RunFlags): Promise<number> {
+  const settings = resolveRun(flags, context.env);
+  const clock = createSystemClock();
+  const log = createRunLog(settings, context.terminal);
+  const { node, devchain } = openNode(settings.node, {
+    clock,
+    logger: log.logger,
+    dataDir: join(settings.dataDir, 'chain'),
+  });
+  const stopSwitch = createStopSwitch(context, log);
+  const { config } = settings;
+  const host = createHost({
+    modulesDir: settings.modulesDir,
+    dataDir: settings.dataDir,
+    socketDir: settings.socketDir,
+    node,
+    ...(devchain === undefined ? {} : { devchain }),
+    modules: config.modules,
+    allowUnsigned: settings.allowUnsigned,
+    sandboxMinimum: settings.sandboxMinimum,
+    limits: config.limits,
+    interpreters: config.interpreters,
+    ...(config.calls.nodeInFlight === undefined ? {} : { maxNodeCalls: config.calls.nodeInFlight }),
+    ...(config.calls.perSecond === undefined ? {} : { callsPerSecond: config.calls.perSecond }),
+    ...(settings.file === undefined ? {} : { configFile: settings.file }),
+    logger: log.logger,
+    clock,
+    onStopRequested: () => stopSwitch.press('a stop was asked for'),
+  });
+  stopSwitch.guard(host);
+  for (const warning of settings.warnings) log.logger.warn({}, warning);
+  if (settings.ownModulesDir) mkdirSync(settings.modulesDir, { recursive: true, mode: 0o755 });
+  try {
+    await withProgress(context.terminal, `starting on ${settings.node.kind}`, host.start());
+    await log.tellStart(host);
+    void loadAll(host, settings, log, stopSwitch);
+    return await stopSwitch.stopped;
+  } catch (thrown) {
+    // a stop during the start makes the start fail; that is no failure
+    if (stopSwitch.pressed()) return await stopSwitch.stopped;
+    const error = HostError.from(thrown);
+    log.logger.error(
+      { reason: error.reason, ...(error.reason === 'INTERNAL' ? { err: error.cause } : {}) },
+      error.message,
+    );
+    await host.stop();
+    return exitCodeOf(error) === EXIT.ok ? EXIT.failed : exitCodeOf(error);
+  } finally {
+    stopSwitch.release();
+    log.flush();
+  }
+}
+
+/** Starts the modules and tells what became of each; the host is reachable meanwhile. */
+async function loadAll(
+  host: Host,
+  settings: RunSettings,
+  log: RunLog,
+  stopSwitch: { pressed(): boolean },
+): Promise<void> {
+  try {
+    const outcomes = await host.autoLoad();
+    if (stopSwitch.pressed()) return;
+    tellUnknownNames(host, outcomes, settings, log);
+    log.tellModules(host, outcomes);
+  } catch (thrown) {
+    if (stopSwitch.pressed()) return;
+    const error = HostError.from(thrown);
+    log.logger.error({ reason: error.reason }, `no module was loaded: ${error.message}`);
+  }
+}
+
+/** A mistyped name in the operator's words would otherwise be a setting that nobody follows. */
+function tellUnknownNames(
+  host: Host,
+  outcomes: readonly LoadOutcome[],
+  { allowUnsigned, config }: RunSettings,
+  log: RunLog,
+): void {
+  const known = new Set([...host.list().map(({ name }) => name), ...outcomes.map(({ name }) => name)]);
+  const named = [
+    ...allowUnsigned.map((name) => [name, `--allow-unsigned ${name}`] as const),
+    ...Object.keys(config.modules).map((name) => [name, `[modules.${name}]`] as const),
+  ];
+  for (const [name, where] of named) {
+    if (known.has(name)) continue;
+    const near = nearest(name, known);
+    const hint = near === undefined ? '' : `; did you mean ${near}?`;
+    log.logger.warn({}, `${where} names a module that is not there${hint}`);
+  }
+}

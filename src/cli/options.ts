@@ -1,0 +1,98 @@
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { LOG_LEVELS, NODE_KINDS } from '../manifest/operator.js';
+import { NETWORK_DIRS } from './places.js';
+
+/** Lines of the past that `logs` and `audit` begin with. */
+const DEFAULT_LINES = 50;
+
+/** A whole number from `min`; what is not one is a usage error. */
+export function wholeNumber(min: number): (word: string) => number {
+  return (word) => {
+    const value = Number(word);
+    if (!/^[0-9]{1,9}$/.test(word) || value < min)
+      throw new InvalidArgumentError(`A whole number from ${min} is wanted.`);
+    return value;
+  };
+}
+
+function collect(word: string, earlier: string[]): string[] {
+  return [...earlier, word];
+}
+
+const configOption = () =>
+  new Option('-c, --config <file>', "the operator's file; by default that of the system or user").env('MODHOST_CONFIG');
+const socketDirOption = () => new Option('--socket-dir <dir>', 'directory of the sockets').env('MODHOST_SOCKET_DIR');
+
+/** Options of every command that asks a running host. */
+export function withAskOptions(command: Command): Command {
+  return command
+    .addOption(configOption())
+    .addOption(socketDirOption())
+    .addOption(
+      new Option('--network <name>', 'which host, where several run').choices(NETWORK_DIRS).env('MODHOST_NETWORK'),
+    )
+    .option('--json', 'print facts as JSON');
+}
+
+/** Options of commands that show the past and may follow. */
+export function withFollowOptions(command: Command): Command {
+  return withAskOptions(command)
+    .option('-f, --follow', 'go on with what comes')
+    .option('-n, --lines <count>', 'how many of the past', wholeNumber(0), DEFAULT_LINES);
+}
+
+/** Options that name a node. */
+export function withNodeOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--network <name>', 'network that the node must be on (default: main)')
+        .choices(NETWORK_DIRS.filter((name) => name !== 'devchain'))
+        .env('MODHOST_NETWORK'),
+    )
+    .addOption(new Option('--node-url <url>', "address of the node's RPC").env('MODHOST_NODE_URL'))
+    .addOption(
+      new Option('--node-user <name>', 'RPC user; its password comes in MODHOST_NODE_PASSWORD').env(
+        'MODHOST_NODE_USER',
+      ),
+    )
+    .addOption(new Option('--node-cookie-file <file>', 'cookie of bitcoind').env('MODHOST_NODE_COOKIE_FILE'));
+}
+
+/** Options of `modhost run`. */
+export function withRunOptions(command: Command): Command {
+  return withNodeOptions(
+    command
+      .addOption(configOption())
+      .addOption(
+        new Option('--node <kind>', 'node to stand on (default: devchain)').choices(NODE_KINDS).env('MODHOST_NODE'),
+      ),
+  )
+    .addOption(
+      new Option('--block-interval <ms>', 'devchain: a block by the clock; 0 = on demand')
+        .argParser(wholeNumber(0))
+        .env('MODHOST_BLOCK_INTERVAL'),
+    )
+    .addOption(
+      new Option('--modules-dir <dir>', 'each directory below with a module.toml is a module').env(
+        'MODHOST_MODULES_DIR',
+      ),
+    )
+    .addOption(
+      new Option('--data-dir <dir>', 'data of host and modules; one directory per network is made below').env(
+        'MODHOST_DATA_DIR',
+      ),
+    )
+    .addOption(socketDirOption())
+    .option('--allow-unsigned <name>', 'let this module run although nobody vouches for it; repeatable', collect, [])
+    .addOption(
+      new Option('--sandbox-minimum <what>', 'least confinement that modules may run under (default: bubblewrap)')
+        .choices(['bubblewrap', 'none'])
+        .env('MODHOST_SANDBOX_MINIMUM'),
+    )
+    .addOption(new Option('--log-level <level>', 'default: info').choices(LOG_LEVELS).env('MODHOST_LOG_LEVEL'))
+    .addOption(
+      new Option('--log-format <form>', 'default: pretty on a terminal, else json')
+        .choices(['auto', 'json', 'pretty'])
+        .env('MODHOST_LOG_FORMAT'),
+    );
+}

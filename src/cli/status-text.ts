@@ -1,0 +1,130 @@
+import type { GetStatusResponse } from '../../gen/ts/modhost/admin/v1/admin.js';
+import type { ModuleStatus, NodeStatus } from '../../gen/ts/modhost/admin/v1/status.js';
+import type { Guarantee } from '../../gen/ts/modhost/v1/session.js';
+import type { ContractWords } from '../contract/plain.js';
+import { hashToDisplay } from '../core/bytes.js';
+import { printable } from '../core/printable.js';
+import { durationText } from './table.js';
+import type { Paint } from './terminal.js';
+
+/** Columns that the left words take. */
+const LABEL_WIDTH = 10;
+
+/** One labelled line. */
+export function labelled(label: string, text: string, paint: Paint): string {
+  return `${paint('bold', label.padEnd(LABEL_WIDTH))} ${text}`;
+}
+
+/** Host, node and containment for people; modules come apart. */
+export function hostLines(status: GetStatusResponse, words: ContractWords, paint: Paint): string[] {
+  const { host, node } = status;
+  if (host === undefined || node === undefined) return [];
+  const line = (label: string, text: string): string => labelled(label, text, paint);
+  return [
+    line(
+      'host',
+      `modhost ${host.version}, pid ${host.pid}, up ${durationText(Number(host.uptimeMs))}, ${host.runtimeVersion}`,
+    ),
+    ...nodeLines(node, words, paint),
+    line('sandbox', guaranteeText(host.containment, words)),
+    line('modules', printable(host.modulesDir)),
+    line('data', printable(host.dataDir)),
+    line('sockets', printable(host.socketDir)),
+    ...(host.configFile === '' ? [] : [line('config', printable(host.configFile))]),
+    ...(host.stopping ? [line('', paint('yellow', 'the host is stopping'))] : []),
+    ...host.warnings.map(({ code, message }) =>
+      line('WARNING', paint('yellow', `${code.toUpperCase()}: ${printable(message)}`)),
+    ),
+  ];
+}
+
+function nodeLines(node: NodeStatus, words: ContractWords, paint: Paint): string[] {
+  const line = (label: string, text: string): string => labelled(label, text, paint);
+  const simulated = node.simulated ? paint('yellow', ' — SIMULATED: its blocks and coins are worth nothing') : '';
+  const sync = node.initialBlockDownload
+    ? paint('yellow', `, initial sync at ${(node.syncProgress * 100).toFixed(1)} %`)
+    : '';
+  const pruned = node.pruned ? `, pruned below ${node.pruneHeight}` : '';
+  const error = node.lastError;
+  return [
+    line('node', `${printable(`${node.kind} ${node.version}`.trim())} on ${printable(node.network)}${simulated}`),
+    line(
+      'tip',
+      node.tipHash.length === 0 ? 'unknown' : `${node.tipHeight} ${hashToDisplay(node.tipHash)}${sync}${pruned}`,
+    ),
+    line('heard by', printable(node.notifications)),
+    ...(node.reachable || error === undefined
+      ? []
+      : [
+          line(
+            'NODE DOWN',
+            paint('red', `${words.enumName('modhost.v1.ErrorReason', error.reason)}: ${printable(error.message)}`),
+          ),
+        ]),
+  ];
+}
+
+/** `holds: a, b; watched: c; not enforced here: d (why)`. */
+export function guaranteeText(guarantees: readonly Guarantee[], words: ContractWords): string {
+  const by = new Map<string, string[]>();
+  for (const { name, state, by: means } of guarantees) {
+    const key = words.enumName('modhost.v1.GuaranteeState', state);
+    const shown = key === 'NONE' && means !== '' ? `${name} (${means})` : name;
+    by.set(key, [...(by.get(key) ?? []), printable(shown)]);
+  }
+  const titles: [string, string][] = [
+    ['ENFORCED', 'enforced'],
+    ['WATCHED', 'watched'],
+    ['BY_OTHERS', 'left to others'],
+    ['NONE', 'NOT enforced'],
+  ];
+  const parts = titles.flatMap(([key, title]) => {
+    const names = by.get(key);
+    return names === undefined ? [] : [`${title}: ${names.join(', ')}`];
+  });
+  return parts.length === 0 ? 'none' : parts.join('; ');
+}
+
+/** One module in full, indented below its line of the table. */
+export function moduleLines(module: ModuleStatus, words: ContractWords, paint: Paint): string[] {
+  const line = (label: string, text: string): string => `  ${labelled(label, text, paint)}`;
+  const names = (numbers: readonly number[]): string =>
+    numbers.map((number) => words.enumName('modhost.v1.Permission', number).toLowerCase()).join(', ') || 'nothing';
+  const { lastError, counters } = module;
+  return [
+    paint('bold', module.name),
+    ...(module.unsigned
+      ? [line('UNSIGNED', paint('yellow', 'runs at your word alone: nobody has vouched for its files'))]
+      : []),
+    line('granted', names(module.granted)),
+    ...(module.withheld.length === 0 ? [] : [line('withheld', names(module.withheld))]),
+    ...module.queues.map((queue) =>
+      line(
+        `queue ${words.enumName('modhost.v1.EventQueue', queue.queue).toLowerCase()}`,
+        `published ${queue.published}, delivered ${queue.delivered}, queued ${queue.queued}, dropped ${queue.dropped}, failed ${queue.failed}`,
+      ),
+    ),
+    ...(counters === undefined
+      ? []
+      : [
+          line(
+            'calls',
+            `${counters.calls} passed, ${counters.denied} denied, ${counters.limited} limited, ${counters.failed} failed`,
+          ),
+        ]),
+    ...(module.containment.length === 0 ? [] : [line('sandbox', guaranteeText(module.containment, words))]),
+    ...(module.externalSocket === '' ? [] : [line('socket', printable(module.externalSocket))]),
+    ...(module.externalTokenFile === '' ? [] : [line('token file', printable(module.externalTokenFile))]),
+    ...(lastError === undefined
+      ? []
+      : [
+          line(
+            'error',
+            paint(
+              'red',
+              `${words.enumName('modhost.v1.ErrorReason', lastError.reason)}: ${printable(lastError.message)}`,
+            ),
+          ),
+        ]),
+  ];
+}

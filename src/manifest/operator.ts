@@ -1,0 +1,199 @@
+import { resolve } from 'node:path';
+import type { z } from 'zod';
+import { HostError } from '../contract/error.js';
+import type { Permission } from '../contract/permission.js';
+import { printable } from '../core/printable.js';
+import { isTable, orList } from './field.js';
+import { limitsOf } from './limits-table.js';
+import { locate, type PathStep } from './locate.js';
+import type { AskedLimits } from './manifest.js';
+import { NOT_YET_SERVED, type OperatorDocument, operatorSchema } from './operator-schema.js';
+import { parseToml, positionOf } from './text.js';
+
+/** Kinds of node that a host can stand on. */
+export const NODE_KINDS = ['devchain', 'bitcoind', 'btcd'] as const;
+
+/** One of them. */
+export type NodeKind = (typeof NODE_KINDS)[number];
+
+/** `[modules.NAME]`: what the operator says of one module. Paths are absolute. */
+export interface ModuleTable {
+  enabled?: boolean;
+  run?: 'spawn' | 'external';
+  unsigned?: boolean;
+  path?: string;
+  grants?: readonly Permission[];
+  limits?: AskedLimits;
+  /** Values for the manifest's `[config]`, unchecked. */
+  config?: Readonly<Record<string, unknown>>;
+  extraReadOnly?: readonly string[];
+}
+
+/** The operator's file, read and checked. What was not written is absent. */
+export interface OperatorConfig {
+  /** `[node]`; the keys beside `kind` are the adapter's, integers as numbers, unchecked. */
+  readonly node: { readonly kind: NodeKind; readonly table: Readonly<Record<string, unknown>> } | undefined;
+  /** Absolute paths. */
+  readonly paths: { readonly modules?: string; readonly data?: string; readonly sockets?: string };
+  readonly sandboxMinimum: 'bubblewrap' | 'none' | undefined;
+  /** Caps over what manifests ask. */
+  readonly limits: AskedLimits;
+  readonly calls: { readonly perSecond: number | undefined; readonly nodeInFlight: number | undefined };
+  /** Programs by the word that manifests use; absolute paths. */
+  readonly interpreters: Readonly<Record<string, string>>;
+  readonly log: { readonly level: LogLevel | undefined; readonly format: LogFormat | undefined };
+  readonly modules: Readonly<Record<string, ModuleTable>>;
+  /**
+   * Refuses a key of the file at its place, for those who check the tables that this reader hands on.
+   *
+   * @throws HostError BAD_CONFIG, always
+   */
+  readonly fail: (path: readonly PropertyKey[], text: string) => never;
+}
+
+/** Levels of the host's log, the least serious first. */
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const;
+
+/** One of them. */
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** `auto`: for people on a terminal, else JSON. */
+export type LogFormat = 'auto' | 'json' | 'pretty';
+
+/** Longest message, characters: keys may be as long as the file. */
+const MAX_MESSAGE_CHARS = 512;
+
+/** Where a file lies. */
+export interface OperatorFileOptions {
+  /** Directory that relative paths start from: the file's own. */
+  baseDir: string;
+  /** Name of the file in messages. */
+  file?: string;
+}
+
+/**
+ * Reads the operator's file, strictly: a key that is not known or not acted on is an error, as it would otherwise be a
+ * limit that the operator believes in and nobody holds. No message carries a value: it may be a secret.
+ *
+ * @throws HostError BAD_CONFIG with `line`, `column` and `path` in details
+ * @see    design, "The operator's file"
+ */
+export function parseOperatorFile(bytes: Uint8Array, options: OperatorFileOptions): OperatorConfig {
+  const { baseDir, file = 'modhost.toml' } = options;
+  const { document, source } = readToml(bytes, file);
+  const fail = (path: readonly PathStep[], text: string): never => {
+    const { line, column } = positionOf(source, locate(source, path));
+    const name = printable(path.map(String).join('.'));
+    throw new HostError('BAD_CONFIG', `${file}, line ${line}: ${name} ${text}`.slice(0, MAX_MESSAGE_CHARS), {
+      details: { line, column, path: name.slice(0, MAX_MESSAGE_CHARS) },
+    });
+  };
+  assertServed(document, fail);
+  assertNoDecimals(document, fail);
+  const read = operatorSchema().safeParse(document);
+  if (!read.success) return failOn(read.error, fail);
+  return build(read.data, baseDir, fail);
+}
+
+type Fail = (path: readonly PathStep[], text: string) => never;
+
+/** Syntax errors are the manifest's in form; to the operator they are a broken configuration. */
+function readToml(bytes: Uint8Array, file: string): { document: Record<string, unknown>; source: string } {
+  try {
+    return parseToml(bytes, file);
+  } catch (error) {
+    const { message, details } = HostError.from(error);
+    throw new HostError('BAD_CONFIG', message, { details, cause: error });
+  }
+}
+
+function assertServed(document: Record<string, unknown>, fail: Fail): void {
+  for (const pattern of NOT_YET_SERVED) {
+    for (const path of matches(document, pattern))
+      fail(path, 'is not yet served by this version of modhost; remove it');
+  }
+}
+
+function matches(value: unknown, [step, ...rest]: readonly string[]): string[][] {
+  if (!isTable(value) || step === undefined) return [];
+  const keys = step === '*' ? Object.keys(value) : Object.keys(value).filter((key) => key === step);
+  if (rest.length === 0) return keys.map((key) => [key]);
+  return keys.flatMap((key) => matches(value[key], rest).map((path) => [key, ...path]));
+}
+
+/** Nothing in the file is a fraction or a date; `1.0` where 1 is meant is told, not rounded. */
+function assertNoDecimals(value: unknown, fail: Fail, path: readonly PathStep[] = []): void {
+  if (typeof value === 'number') fail(path, 'must be a whole number, without a decimal point');
+  if (value instanceof Date) fail(path, 'must not be a date');
+  if (Array.isArray(value)) for (const [i, item] of value.entries()) assertNoDecimals(item, fail, [...path, i]);
+  else if (isTable(value))
+    for (const [key, item] of Object.entries(value)) assertNoDecimals(item, fail, [...path, key]);
+}
+
+function failOn(error: z.ZodError, fail: Fail): never {
+  const [issue] = error.issues;
+  if (issue === undefined) throw new HostError('INTERNAL', 'a configuration was refused without a reason');
+  if (issue.code === 'unrecognized_keys') return fail([...issue.path, ...issue.keys.slice(0, 1)], issue.message);
+  return fail(issue.path, issue.message);
+}
+
+function build(document: OperatorDocument, baseDir: string, fail: Fail): OperatorConfig {
+  const { paths, modules, interpreters } = document;
+  const absolute = (path: string): string => resolve(baseDir, path);
+  return {
+    node: nodeOf(document.node, fail),
+    paths: withoutUndefined({
+      modules: paths?.modules === undefined ? undefined : absolute(paths.modules),
+      data: paths?.data === undefined ? undefined : absolute(paths.data),
+      sockets: paths?.sockets === undefined ? undefined : absolute(paths.sockets),
+    }),
+    sandboxMinimum: document.sandbox?.minimum,
+    limits: limitsOf(document.limits),
+    calls: { perSecond: document.calls?.per_second, nodeInFlight: document.calls?.node_in_flight },
+    interpreters: Object.fromEntries([...(interpreters ?? [])].map(([name, path]) => [name, absolute(path)])),
+    log: { level: document.log?.level, format: document.log?.format },
+    modules: Object.fromEntries(
+      [...(modules ?? [])].map(([name, written]) => [name, moduleTableOf(written, absolute)]),
+    ),
+    fail,
+  };
+}
+
+type WrittenModule = NonNullable<OperatorDocument['modules']> extends ReadonlyMap<string, infer T> ? T : never;
+
+function moduleTableOf(written: WrittenModule, absolute: (path: string) => string): ModuleTable {
+  const { enabled, run, unsigned, grants, config, path, limits, extra_read_only } = written;
+  return withoutUndefined({
+    enabled,
+    run,
+    unsigned,
+    grants,
+    config,
+    path: path === undefined ? undefined : absolute(path),
+    limits: limits === undefined ? undefined : limitsOf(limits),
+    extraReadOnly: extra_read_only?.map(absolute),
+  });
+}
+
+function nodeOf(written: Record<string, unknown> | undefined, fail: Fail): OperatorConfig['node'] {
+  if (written === undefined) return undefined;
+  const { kind: asked, ...rest } = written;
+  const kind = NODE_KINDS.find((known) => known === asked);
+  if (kind === undefined)
+    return fail(asked === undefined ? ['node'] : ['node', 'kind'], `needs kind = ${orList(NODE_KINDS)}`);
+  return { kind, table: plainNumbers(rest) as Record<string, unknown> };
+}
+
+/** Integers as numbers: adapters have no key whose value could pass 2^53. */
+function plainNumbers(value: unknown): unknown {
+  if (typeof value === 'bigint') return Number(value);
+  if (Array.isArray(value)) return value.map(plainNumbers);
+  if (!isTable(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, plainNumbers(item)]));
+}
+
+type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+function withoutUndefined<T extends object>(value: T): Defined<T> {
+  return Object.fromEntries(Object.entries(value).filter(([, item]) => item !== undefined)) as Defined<T>;
+}
