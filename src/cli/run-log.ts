@@ -21,7 +21,7 @@ export interface RunLog {
   readonly logger: Logger;
   /** Host, node, containment and warnings. */
   tellStart(host: Host): Promise<void>;
-  /** What became of each module. */
+  /** The modules that came up; why others did not, the host has logged. */
   tellModules(host: Host, outcomes: readonly LoadOutcome[]): void;
   flush(): void;
 }
@@ -49,13 +49,6 @@ export function createRunLog({ logFormat, logLevel }: RunSettings, terminal: Ter
       for (const module of host.list()) {
         if (failed.some(({ name }) => name === module.name)) continue;
         logger.info(moduleFacts(module), moduleText(module));
-      }
-      const unsigned = host.list().filter((module) => module.unsigned);
-      for (const { name } of unsigned) {
-        logger.warn({ module: name }, 'UNSIGNED: nobody has vouched for its files; it runs at your word alone');
-      }
-      for (const { name, error } of failed) {
-        logger.error({ module: name, reason: error?.reason }, `NOT LOADED: ${error?.message}`);
       }
       if (outcomes.length === 0) logger.info({}, 'no module is enabled; the host waits for: modhost load NAME');
     },

@@ -49,6 +49,8 @@ export interface RunSettings extends FoundConfig {
   ownModulesDir: boolean;
   dataDir: string;
   socketDir: string;
+  /** True when nobody named the sockets' directory. */
+  ownSocketDir: boolean;
   allowUnsigned: readonly string[];
   sandboxMinimum: 'bubblewrap' | 'none';
   logLevel: LogLevel;
@@ -97,6 +99,7 @@ export function resolveRun(flags: RunFlags, env: NodeJS.ProcessEnv): RunSettings
     // what modules keep of one network means nothing, or worse, on another
     dataDir: join(dataRoot, network),
     socketDir: resolve(socketDir ?? join(places.sockets, network)),
+    ownSocketDir: socketDir === undefined,
     allowUnsigned: flags.allowUnsigned,
     sandboxMinimum: flags.sandboxMinimum ?? config.sandboxMinimum ?? 'bubblewrap',
     logLevel: flags.logLevel ?? config.log.level ?? 'info',

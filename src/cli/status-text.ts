@@ -52,7 +52,7 @@ function nodeLines(node: NodeStatus, words: ContractWords, paint: Paint): string
       'tip',
       node.tipHash.length === 0 ? 'unknown' : `${node.tipHeight} ${hashToDisplay(node.tipHash)}${sync}${pruned}`,
     ),
-    line('heard by', printable(node.notifications)),
+    ...(node.notifications === '' ? [] : [line('heard by', printable(node.notifications))]),
     ...(node.reachable || error === undefined
       ? []
       : [
@@ -64,23 +64,23 @@ function nodeLines(node: NodeStatus, words: ContractWords, paint: Paint): string
   ];
 }
 
-/** `holds: a, b; watched: c; not enforced here: d (why)`. */
+/** `enforced: a, b; watched: c; NOT enforced: d, e (why)`. */
 export function guaranteeText(guarantees: readonly Guarantee[], words: ContractWords): string {
-  const by = new Map<string, string[]>();
-  for (const { name, state, by: means } of guarantees) {
-    const key = words.enumName('modhost.v1.GuaranteeState', state);
-    const shown = key === 'NONE' && means !== '' ? `${name} (${means})` : name;
-    by.set(key, [...(by.get(key) ?? []), printable(shown)]);
-  }
-  const titles: [string, string][] = [
+  const titles: readonly (readonly [string, string])[] = [
     ['ENFORCED', 'enforced'],
     ['WATCHED', 'watched'],
     ['BY_OTHERS', 'left to others'],
     ['NONE', 'NOT enforced'],
   ];
-  const parts = titles.flatMap(([key, title]) => {
-    const names = by.get(key);
-    return names === undefined ? [] : [`${title}: ${names.join(', ')}`];
+  const parts = titles.flatMap(([wanted, title]) => {
+    // what holds is told by name; what does not hold, with the cause
+    const byCause = new Map<string, string[]>();
+    for (const { name, state, by } of guarantees) {
+      if (words.enumName('modhost.v1.GuaranteeState', state) !== wanted) continue;
+      const cause = wanted === 'NONE' && by !== '' ? ` (${by})` : '';
+      byCause.set(cause, [...(byCause.get(cause) ?? []), name]);
+    }
+    return [...byCause].map(([cause, names]) => `${title}: ${printable(names.join(', ') + cause)}`);
   });
   return parts.length === 0 ? 'none' : parts.join('; ');
 }

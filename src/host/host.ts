@@ -25,6 +25,7 @@ import { createNodeBudget } from '../node/budget.js';
 import { defaultInterpreters } from '../process/interpreters.js';
 import { createRunOnce } from '../process/run-once.js';
 import { createRunner } from '../process/runner.js';
+import { ETC_DIR } from '../sandbox/bubblewrap.js';
 import { createIdentityBook } from '../sandbox/identity.js';
 import { openSandbox } from '../sandbox/open.js';
 import { DEFAULT_EVENT_LIMITS } from '../services/event.js';
@@ -47,6 +48,8 @@ import type { HostParts, ServedModule } from './parts.js';
 import { createSessionServices, SERVICE_ENTRIES } from './session-services.js';
 import { readHostVersion } from './version.js';
 
+/** How leftovers are removed: whatever is below, and without complaint when they are gone. */
+const REMOVED_WHOLE = { recursive: true, force: true } as const;
 /** Time that modules have to react to NodeShutdown before they are stopped. */
 const SHUTDOWN_NOTICE_MS = 100;
 /** Time that a stop allows for the node's last calls. */
@@ -291,6 +294,8 @@ export function createHost(given: HostOptions): Host {
     audit.entries.close();
     logBook.lines.close();
     await step('admin', () => admin?.close() ?? reserved?.close());
+    // nothing of a stopped host stays in its socket directory; only who held the directory may clear it
+    if (reserved !== undefined) await step('files', () => rmSync(join(options.socketDir, ETC_DIR), REMOVED_WHOLE));
   };
 
   const host: Host = {
@@ -358,7 +363,6 @@ async function inTime(work: Promise<void>, timeoutMs: number): Promise<void> {
 /** Removes directories of spawns that a killed host left; the operator's socket has shown that no host is alive. */
 function sweepSpawns(socketDir: string): void {
   for (const { name } of readdirSync(socketDir, { withFileTypes: true })) {
-    if (/^(?:[0-9a-f]{8}|x-[a-z0-9-]+|canary-[A-Za-z0-9]{6})$/.test(name))
-      rmSync(join(socketDir, name), { recursive: true, force: true });
+    if (/^(?:[0-9a-f]{8}|x-[a-z0-9-]+|canary-[A-Za-z0-9]{6})$/.test(name)) rmSync(join(socketDir, name), REMOVED_WHOLE);
   }
 }

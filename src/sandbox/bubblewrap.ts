@@ -123,8 +123,11 @@ async function extraBinds(paths: readonly string[]): Promise<Bind[]> {
   );
 }
 
+/** Folder of the socket directory that the sandboxes show as `/etc`. */
+export const ETC_DIR = 'etc';
+
 async function writeEtc(runDir: string): Promise<string> {
-  const etc = join(await realpath(runDir), 'etc');
+  const etc = join(await realpath(runDir), ETC_DIR);
   await mkdir(etc, { recursive: true });
   await chmod(etc, 0o755);
   for (const [name, text] of ETC_FILES) {

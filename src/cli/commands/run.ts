@@ -1,16 +1,14 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { HostError } from '../../contract/error.js';
 import { createSystemClock } from '../../core/clock.js';
-import { nearest } from '../../core/nearest.js';
 import { createHost, type Host } from '../../host/host.js';
-import type { LoadOutcome } from '../../host/lifecycle.js';
 import { openNode } from '../../host/open-node.js';
 import type { CommandContext } from '../context.js';
 import { EXIT, exitCodeOf } from '../exit.js';
 import { withProgress } from '../progress.js';
 import { createRunLog, type RunLog } from '../run-log.js';
-import { type RunFlags, type RunSettings, resolveRun } from '../settings.js';
+import { type RunFlags, resolveRun } from '../settings.js';
 import { createStopSwitch } from '../stop-switch.js';
 
 /**
@@ -52,7 +50,7 @@ export async function run(context: CommandContext, flags: RunFlags): Promise<num
   try {
     await withProgress(context.terminal, `starting on ${settings.node.kind}`, host.start());
     await log.tellStart(host);
-    void loadAll(host, settings, log, stopSwitch);
+    void loadAll(host, log, stopSwitch);
     return await stopSwitch.stopped;
   } catch (thrown) {
     // a stop during the start makes the start fail; that is no failure
@@ -67,44 +65,28 @@ export async function run(context: CommandContext, flags: RunFlags): Promise<num
   } finally {
     stopSwitch.release();
     log.flush();
+    if (settings.ownSocketDir) removeEmpty(settings.socketDir);
+  }
+}
+
+/** A directory that only the host made goes with it, unless somebody has put something there. */
+function removeEmpty(dir: string): void {
+  try {
+    rmdirSync(dir);
+  } catch {
+    // not empty, or never made: both are fine
   }
 }
 
 /** Starts the modules and tells what became of each; the host is reachable meanwhile. */
-async function loadAll(
-  host: Host,
-  settings: RunSettings,
-  log: RunLog,
-  stopSwitch: { pressed(): boolean },
-): Promise<void> {
+async function loadAll(host: Host, log: RunLog, stopSwitch: { pressed(): boolean }): Promise<void> {
   try {
     const outcomes = await host.autoLoad();
     if (stopSwitch.pressed()) return;
-    tellUnknownNames(host, outcomes, settings, log);
     log.tellModules(host, outcomes);
   } catch (thrown) {
     if (stopSwitch.pressed()) return;
     const error = HostError.from(thrown);
     log.logger.error({ reason: error.reason }, `no module was loaded: ${error.message}`);
-  }
-}
-
-/** A mistyped name in the operator's words would otherwise be a setting that nobody follows. */
-function tellUnknownNames(
-  host: Host,
-  outcomes: readonly LoadOutcome[],
-  { allowUnsigned, config }: RunSettings,
-  log: RunLog,
-): void {
-  const known = new Set([...host.list().map(({ name }) => name), ...outcomes.map(({ name }) => name)]);
-  const named = [
-    ...allowUnsigned.map((name) => [name, `--allow-unsigned ${name}`] as const),
-    ...Object.keys(config.modules).map((name) => [name, `[modules.${name}]`] as const),
-  ];
-  for (const [name, where] of named) {
-    if (known.has(name)) continue;
-    const near = nearest(name, known);
-    const hint = near === undefined ? '' : `; did you mean ${near}?`;
-    log.logger.warn({}, `${where} names a module that is not there${hint}`);
   }
 }

@@ -12,6 +12,9 @@ const LOOK_MS = 50;
 /** A host stops within 15 s; some more, for a busy machine. */
 const MAX_WAIT_MS = 20_000;
 
+/** Time between the end of the socket and that of its process, milliseconds. */
+const GRACE_MS = 2_000;
+
 /** `modhost stop`: asks the host to stop, and waits until it is gone. */
 export async function stop(context: CommandContext, flags: AskFlags): Promise<number> {
   const socket = findAdminSocket(flags, context.env);
@@ -24,11 +27,15 @@ export async function stop(context: CommandContext, flags: AskFlags): Promise<nu
   return EXIT.ok;
 }
 
-/** The process may live in another PID namespace, so its socket counts as well. */
+/** The host may live in another PID namespace, where its number means nothing here: then the socket tells. */
 async function untilGone(pid: number, socket: string): Promise<void> {
   const began = performance.now();
-  while (isAlive(pid) && existsSync(socket)) {
-    if (performance.now() - began > MAX_WAIT_MS) {
+  let socketGoneAt: number | undefined;
+  while (isAlive(pid)) {
+    const now = performance.now();
+    if (socketGoneAt === undefined && !existsSync(socket)) socketGoneAt = now;
+    if (socketGoneAt !== undefined && now - socketGoneAt > GRACE_MS) return;
+    if (now - began > MAX_WAIT_MS) {
       throw new HostError('DEADLINE_EXCEEDED', `the host (pid ${pid}) is still there; its log says what it waits for`);
     }
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
