@@ -2,6 +2,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, normalize } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { EXIT } from '../src/cli/exit.js';
+import { runProgram } from '../src/cli/program.js';
 import { createContractRegistry } from '../src/contract/descriptors.js';
 import { type EventFacts, readEventTypes } from '../src/contract/event-type.js';
 import { readMethods } from '../src/contract/methods.js';
@@ -60,6 +62,32 @@ describe('the README', () => {
   it('lists the services that are not served yet', () => {
     const made = notYetServed();
     expect(generatedSection('README.md', 'not-yet-served', made)).toBe(made);
+  });
+});
+
+describe('the command line in the pages', () => {
+  const pages = ['README.md', 'src/README.md', 'conformance/README.md', 'conformance/modules/README.md'];
+  const named = pages.flatMap((page) => commandsOf(readPage(page)));
+
+  it('is met at all', () => expect(named.length).toBeGreaterThan(10));
+
+  it.each([...new Set(named)])('knows: modhost %s', async (line) => {
+    const words = line.split(' ').filter((word) => /^[a-z]+$/.test(word));
+    const help = await helpOf(words);
+    const name = /^Usage: modhost ((?:[a-z]+ ?)*)/m.exec(help)?.[1]?.trim() ?? '';
+    // what follows the command's own name are its arguments
+    expect(name).not.toBe('');
+    expect(help).not.toContain('Commands:');
+    expect(`${words.join(' ')} `).toMatch(new RegExp(`^${name} `));
+    const flags = line.split(' ').filter((word) => word.startsWith('--'));
+    expect(flags.filter((flag) => !help.includes(flag))).toEqual([]);
+  });
+
+  it('ends with the exit codes that the README lists', () => {
+    const text = readPage('README.md').replace(/\s+/g, ' ');
+    const listed = /Exit codes: 0 done, (.*?130 and 143 .*?)\./.exec(text)?.[1] ?? '';
+    const numbers = [...listed.matchAll(/(?:^|, | and )(\d+)(?= )/g)].map(([, number]) => Number(number));
+    expect(numbers).toEqual([...Object.values(EXIT).slice(1), 130, 143]);
   });
 });
 
@@ -133,6 +161,45 @@ function anchorsOf(page: string): string[] {
       .trim()
       .replace(/\s/g, '-'),
   );
+}
+
+/** What stands behind `modhost ` in command lines of a page, up to the first thing that is no word or flag of it. */
+function commandsOf(page: string): string[] {
+  const blocks = fences(page).flatMap(({ language, code }) => (language === 'sh' ? code.split('\n') : []));
+  const inline = [...prose(page).matchAll(/`([^`\n]+)`/g)].map(([, code = '']) => code);
+  return [...blocks, ...inline]
+    .filter((line) => line.startsWith('modhost '))
+    .map((line) =>
+      line
+        .slice('modhost '.length)
+        .replace(/\s*[#>].*$/, '')
+        .trim(),
+    );
+}
+
+/** The help page of a command, as the command line prints it. */
+async function helpOf(words: readonly string[]): Promise<string> {
+  const said: string[] = [];
+  const plain = (_style: unknown, text: string): string => text;
+  await runProgram([...words, '--help'], {
+    terminal: {
+      say: (text) => void said.push(text),
+      tell: (text) => void said.push(text),
+      progress() {},
+      paint: plain,
+      paintError: plain,
+      interactive: false,
+    },
+    env: {},
+    words: () => {
+      throw new Error('help needs no words of the contract');
+    },
+    onSignal: () => () => {},
+    exitNow: (code) => {
+      throw new Error(`exit ${code}`);
+    },
+  });
+  return said.join('\n');
 }
 
 function eventTable(): string {
