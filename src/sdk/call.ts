@@ -1,4 +1,10 @@
-import { type Client, type ClientReadableStream, Metadata, type CallOptions as WireCallOptions } from '@grpc/grpc-js';
+import {
+  type Client,
+  type ClientReadableStream,
+  Metadata,
+  status,
+  type CallOptions as WireCallOptions,
+} from '@grpc/grpc-js';
 import { cancelled, ModhostError } from './error.js';
 
 /** Deadline of a unary call that names none, milliseconds: the host's own default. */
@@ -93,6 +99,7 @@ function unary(channel: Client, method: ClientMethod, request: object | undefine
 }
 
 function clientStream(channel: Client, method: ClientMethod, requests: Several<object>, options: CallOptions = {}) {
+  const over = new AbortController();
   return answerOf(options, (callback) => {
     const call = channel.makeClientStreamRequest(
       method.path,
@@ -100,9 +107,12 @@ function clientStream(channel: Client, method: ClientMethod, requests: Several<o
       method.responseDeserialize,
       new Metadata(),
       wireOptions(options.timeoutMs),
-      callback,
+      (error, value) => {
+        over.abort();
+        callback(error, value);
+      },
     );
-    void feed(call, method, requests);
+    void feed(call, method, requests, over.signal);
     return call;
   });
 }
@@ -115,13 +125,27 @@ function answerOf(
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(cancelled(signal.reason));
     const stop = (): void => call.cancel();
-    const call = start((error, value) => {
-      signal?.removeEventListener('abort', stop);
-      if (error === null) resolve(value);
-      else reject(ModhostError.from(error));
-    });
+    const call = begun(() =>
+      start((error, value) => {
+        signal?.removeEventListener('abort', stop);
+        if (error === null) resolve(value);
+        else reject(ModhostError.from(error));
+      }),
+    );
     signal?.addEventListener('abort', stop, { once: true });
   });
+}
+
+/** A call's beginning; the only thing that fails there is a channel that was closed. */
+function begun<T>(start: () => T): T {
+  try {
+    return start();
+  } catch (cause) {
+    throw new ModhostError('SESSION_CLOSED', 'the module has closed its connection', {
+      code: status.UNAVAILABLE,
+      cause,
+    });
+  }
 }
 
 async function* serverStream(
@@ -131,13 +155,15 @@ async function* serverStream(
   options: CallOptions = {},
 ): AsyncGenerator<unknown, void, undefined> {
   if (options.signal?.aborted) throw cancelled(options.signal.reason);
-  const call = channel.makeServerStreamRequest(
-    method.path,
-    method.requestSerialize,
-    method.responseDeserialize,
-    completed(method, request),
-    new Metadata(),
-    wireOptions(options.timeoutMs),
+  const call = begun(() =>
+    channel.makeServerStreamRequest(
+      method.path,
+      method.requestSerialize,
+      method.responseDeserialize,
+      completed(method, request),
+      new Metadata(),
+      wireOptions(options.timeoutMs),
+    ),
   );
   yield* answersOf(call, options.signal);
 }
@@ -149,15 +175,22 @@ async function* bidi(
   options: CallOptions = {},
 ): AsyncGenerator<unknown, void, undefined> {
   if (options.signal?.aborted) throw cancelled(options.signal.reason);
-  const call = channel.makeBidiStreamRequest(
-    method.path,
-    method.requestSerialize,
-    method.responseDeserialize,
-    new Metadata(),
-    wireOptions(options.timeoutMs),
+  const call = begun(() =>
+    channel.makeBidiStreamRequest(
+      method.path,
+      method.requestSerialize,
+      method.responseDeserialize,
+      new Metadata(),
+      wireOptions(options.timeoutMs),
+    ),
   );
-  void feed(call, method, requests);
-  yield* answersOf(call, options.signal);
+  const over = new AbortController();
+  void feed(call, method, requests, over.signal);
+  try {
+    yield* answersOf(call, options.signal);
+  } finally {
+    over.abort();
+  }
 }
 
 /** Answers as fast as the reader takes them; the call is cancelled when the reader leaves. */
@@ -184,17 +217,20 @@ interface Sink {
   write(message: object): boolean;
   end(): void;
   cancel(): void;
-  once(event: 'drain' | 'close' | 'error' | 'finish', listener: () => void): unknown;
-  off(event: 'drain' | 'close' | 'error' | 'finish', listener: () => void): unknown;
-  readonly writable: boolean;
+  once(event: 'drain', listener: () => void): unknown;
+  off(event: 'drain', listener: () => void): unknown;
 }
 
-/** Writes requests as fast as the transport takes them, and half-closes after the last. */
-async function feed(call: Sink, method: ClientMethod, requests: Several<object>): Promise<void> {
+/**
+ * Writes requests as fast as the transport takes them, and half-closes after the last.
+ *
+ * @param over fires when the call has its result: grpc-js leaves the writing end open and silent then
+ */
+async function feed(call: Sink, method: ClientMethod, requests: Several<object>, over: AbortSignal): Promise<void> {
   try {
     for await (const request of requests) {
-      if (!call.writable) return;
-      if (!call.write(completed(method, request))) await drained(call);
+      if (over.aborted) return;
+      if (!call.write(completed(method, request))) await drained(call, over);
     }
     call.end();
   } catch {
@@ -203,13 +239,15 @@ async function feed(call: Sink, method: ClientMethod, requests: Several<object>)
   }
 }
 
-function drained(call: Sink): Promise<void> {
-  const events = ['drain', 'close', 'error', 'finish'] as const;
+function drained(call: Sink, over: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
+    if (over.aborted) return resolve();
     const done = (): void => {
-      for (const event of events) call.off(event, done);
+      call.off('drain', done);
+      over.removeEventListener('abort', done);
       resolve();
     };
-    for (const event of events) call.once(event, done);
+    call.once('drain', done);
+    over.addEventListener('abort', done, { once: true });
   });
 }

@@ -29,6 +29,8 @@ export function createChannel(socketPath: string, settings: ChannelSettings = {}
     'grpc.max_reconnect_backoff_ms': RECONNECT_MAX_MS,
     // two channels of one process must not share a connection that one of them closes
     'grpc.use_local_subchannel_pool': 1,
+    // a call is sent once: who may send it again is for withRetry, and long streams of requests are not kept in memory
+    'grpc.enable_retries': 0,
     'grpc.enable_http_proxy': 0,
     'grpc.service_config_disable_resolution': 1,
     'grpc.enable_channelz': 0,

@@ -17,7 +17,7 @@ const CLOSE_MS = 1_000;
 /** Facts of one record; values become text. */
 export type ModuleLogFields = Readonly<Record<string, unknown>>;
 
-/** The module's log at the host. No method throws or waits. */
+/** The module's log at the host. No method throws or waits; records on their way when a connection breaks are lost. */
 export interface ModuleLog {
   trace(message: string, fields?: ModuleLogFields): void;
   debug(message: string, fields?: ModuleLogFields): void;

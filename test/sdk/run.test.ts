@@ -1,0 +1,72 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { afterEach, describe, expect, it } from 'vitest';
+import { HostError } from '../../src/contract/error.js';
+import { createSdkRig, type SdkRig } from './sdk-rig.js';
+
+const rigs: SdkRig[] = [];
+const children: ChildProcess[] = [];
+afterEach(async () => {
+  for (const child of children.splice(0)) child.kill('SIGKILL');
+  for (const rig of rigs.splice(0)) await rig.dispose();
+});
+
+/** Starts the subject with nothing but the given environment, as a host does. */
+function start(task: string, env: Record<string, string>) {
+  const child = spawn(process.execPath, ['--import', 'tsx', 'test/sdk/run-subject.ts', task], {
+    env: { PATH: process.env.PATH ?? '', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  children.push(child);
+  let stderr = '';
+  child.stderr.on('data', (text: Buffer) => {
+    stderr += text.toString();
+  });
+  const exited = once(child, 'exit').then(([code]) => ({ code: code as number | null, stderr }));
+  return { child, exited };
+}
+
+async function running(task: string) {
+  const rig = await createSdkRig();
+  rigs.push(rig);
+  const started = start(task, rig.env);
+  await expect.poll(() => rig.life.readies, { timeout: 20_000 }).toBe(1);
+  return { rig, ...started };
+}
+
+describe('runModule', () => {
+  it('ends with code 64 and a hint for a person', async () => {
+    const { code, stderr } = await start('return', {}).exited;
+    expect(code).toBe(64);
+    expect(stderr).toContain('NOT_STARTED_BY_HOST');
+    expect(stderr).toContain('modhost run');
+  });
+
+  it('ends with code 0 when main returns, and hands over the log first', async () => {
+    const { rig, exited } = await running('return');
+    expect((await exited).code).toBe(0);
+    expect(rig.lines.map(({ message }) => message)).toEqual(['running']);
+  });
+
+  it('ends with code 1 and the cause when main throws', async () => {
+    const { exited } = await running('fail');
+    const { code, stderr } = await exited;
+    expect(code).toBe(1);
+    expect(stderr).toContain('a defect of the module');
+    expect(stderr).toContain('run-subject');
+  });
+
+  it('ends with code 0 at SIGTERM, at the end of the session, and when main does not listen', async () => {
+    const asked = await running('follow');
+    asked.child.kill('SIGTERM');
+    expect((await asked.exited).code).toBe(0);
+
+    const closed = await running('follow');
+    closed.rig.life.session.close(new HostError('SESSION_CLOSED', 'unloaded'));
+    expect((await closed.exited).code).toBe(0);
+
+    const deaf = await running('hang');
+    deaf.child.kill('SIGTERM');
+    expect((await deaf.exited).code).toBe(0);
+  });
+});
