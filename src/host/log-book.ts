@@ -3,9 +3,9 @@ import { LogLevel } from '../../gen/ts/modhost/v1/log.js';
 import type { Clock } from '../core/clock.js';
 import { createFeed, type Feed } from '../core/feed.js';
 import type { LogFields, Logger } from '../core/logger.js';
-import { printableLine } from '../core/printable.js';
+import { printableBytes } from '../core/printable.js';
 import { createTokenBucket } from '../core/token-bucket.js';
-import type { LogLevelName, ModuleLogSink } from '../services/log.js';
+import type { LogLevelName, ModuleLogLine, ModuleLogSink } from '../services/log.js';
 
 /** Lines remembered for `modhost logs`. */
 export const LOG_LINES = 10_000;
@@ -13,6 +13,10 @@ export const LOG_LINES = 10_000;
 export const LOG_BYTES_PER_SECOND = 1024 * 1024;
 /** Longest line, bytes; what is beyond is cut. */
 export const MAX_LOG_LINE_BYTES = 8 * 1024;
+/** Longest name of the part of a module that speaks, bytes. */
+const MAX_TARGET_BYTES = 256;
+/** Longest name of a field, bytes. */
+const MAX_FIELD_KEY_BYTES = 64;
 /** While lines are being dropped, how often the count is told. */
 const DROP_REPORT_MS = 1_000;
 /** Name under which the host's own lines stand. */
@@ -53,7 +57,7 @@ export function createLogBook(logger: Logger, clock: Clock): LogBook {
       if (untold === 0) return;
       const message = `${untold} lines dropped: over ${bytesPerSecond} bytes per second`;
       untold = 0;
-      push({ module: moduleId, source: LogSource.HOST, level: LogLevel.WARN, message, target: '', fields: [] });
+      push({ ...hostLine(moduleId, LogLevel.WARN, message), fields: [] });
       out.warn({}, message);
     };
     return {
@@ -64,31 +68,26 @@ export function createLogBook(logger: Logger, clock: Clock): LogBook {
       },
       sink: (way) => ({
         write(line) {
-          const size =
-            line.message.length + line.target.length + line.fields.reduce((n, [k, v]) => n + k.length + v.length, 0);
+          const size = line.fields.reduce(
+            (bytes, [key, value]) => bytes + Buffer.byteLength(key) + Buffer.byteLength(value),
+            Buffer.byteLength(line.message) + Buffer.byteLength(line.target),
+          );
           if (bucket.take(Math.min(size, MAX_LOG_LINE_BYTES) + 1) > 0) {
             dropped += 1n;
             untold += 1;
             timer ??= setTimeout(tellDropped, DROP_REPORT_MS).unref();
             return false;
           }
-          const message = printableLine(line.message, MAX_LOG_LINE_BYTES);
-          const target = printableLine(line.target, 256);
-          let left = Math.max(0, MAX_LOG_LINE_BYTES - message.length - target.length);
-          const fields = line.fields.flatMap(([key, value]) => {
-            if (left <= 0) return [];
-            const field = { key: printableLine(key, 64), value: printableLine(value, left) };
-            left -= field.key.length + field.value.length;
-            return [field];
-          });
-          push({ module: moduleId, source: LogSource[way], level: levelNumber(line.level), message, target, fields });
+          const { message, target, fields } = bounded(line);
+          const { timeUnixMs: moduleTimeUnixMs } = line;
+          const level = levelNumber(line.level);
+          push({ module: moduleId, source: LogSource[way], level, message, target, fields, moduleTimeUnixMs });
           out[line.level](
             {
               way: way.toLowerCase(),
               ...(target === '' ? {} : { target }),
-              ...(fields.length === 0
-                ? {}
-                : { fields: Object.fromEntries(fields.map(({ key, value }) => [`x_${key}`, value])) }),
+              ...(moduleTimeUnixMs === 0n ? {} : { moduleTimeUnixMs: Number(moduleTimeUnixMs) }),
+              ...(fields.length === 0 ? {} : { fields: byName(fields) }),
             },
             message,
           );
@@ -101,6 +100,40 @@ export function createLogBook(logger: Logger, clock: Clock): LogBook {
   return { lines, host: tee(logger, push, HOST_LOG_NAME), forModule };
 }
 
+/** A line of the host's own about a module or itself; its fields are the caller's. */
+function hostLine(module: string, level: LogLevel, message: string) {
+  return { module, source: LogSource.HOST, level, message, target: '', moduleTimeUnixMs: 0n };
+}
+
+/** A module's line with everything escaped; message, target and fields share one bound, in this order. */
+function bounded(line: ModuleLogLine): Pick<LogLine, 'message' | 'target' | 'fields'> {
+  const message = printableBytes(line.message, MAX_LOG_LINE_BYTES);
+  let left = MAX_LOG_LINE_BYTES - Buffer.byteLength(message);
+  const room = (text: string, maxBytes: number): string => {
+    const kept = printableBytes(text, Math.min(maxBytes, left));
+    left = Math.max(0, left - Buffer.byteLength(kept));
+    return kept;
+  };
+  const target = left === 0 ? '' : room(line.target, MAX_TARGET_BYTES);
+  const fields: LogLine['fields'] = [];
+  for (const [key, value] of line.fields) {
+    if (left === 0) break;
+    fields.push({ key: room(key, MAX_FIELD_KEY_BYTES), value: left === 0 ? '' : room(value, left) });
+  }
+  return { message, target, fields };
+}
+
+/** Fields as an object for the logger: prefixed, so that none can pass for a field of the host; equal names keep all values. */
+function byName(fields: LogLine['fields']): Record<string, string | string[]> {
+  const named: Record<string, string | string[]> = {};
+  for (const { key, value } of fields) {
+    const name = `x_${key}`;
+    const before = named[name];
+    named[name] = before === undefined ? value : [before, value].flat();
+  }
+  return named;
+}
+
 /** A logger whose lines go to the book as well; the module that a line is about is named by its field. */
 function tee(logger: Logger, push: (line: Omit<LogLine, 'timeUnixMs'>) => void, module: string): Logger {
   const at =
@@ -109,13 +142,10 @@ function tee(logger: Logger, push: (line: Omit<LogLine, 'timeUnixMs'>) => void, 
       logger[level](fields, message);
       if (level === 'trace' || level === 'debug') return;
       const told = Object.entries(fields).filter(([key]) => key !== 'module');
+      const about = typeof fields.module === 'string' ? fields.module : module;
       push({
-        module: typeof fields.module === 'string' ? fields.module : module,
-        source: LogSource.HOST,
-        level: levelNumber(level),
-        message: printableLine(message, MAX_LOG_LINE_BYTES),
-        target: '',
-        fields: told.slice(0, 16).map(([key, value]) => ({ key, value: printableLine(textOf(value), 1_024) })),
+        ...hostLine(about, levelNumber(level), printableBytes(message, MAX_LOG_LINE_BYTES)),
+        fields: told.slice(0, 16).map(([key, value]) => ({ key, value: printableBytes(textOf(value), 1_024) })),
       });
     };
   return {

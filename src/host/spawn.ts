@@ -17,6 +17,7 @@ import type { CallQuota } from '../session/quota.js';
 import {
   createSession,
   type HandshakeClaims,
+  MAX_TOKEN_MISSES,
   type Session,
   type SessionIdentity,
   TOKEN_BYTES,
@@ -166,12 +167,14 @@ export async function createSpawn(room: SpawnRoom, options: SpawnOptions): Promi
         markReady();
       },
       suspicious(misses) {
-        options.log.error({ misses }, 'wrong tokens on the module socket; its connections are closed');
+        if (misses === MAX_TOKEN_MISSES) {
+          options.log.error({ misses }, 'wrong tokens on the module socket; its connections are closed');
+        }
         room.audit.record({
           kind: 'HANDSHAKE_REFUSED',
           ...note,
           reason: 'BAD_TOKEN',
-          message: `${misses} wrong tokens`,
+          message: `${MAX_TOKEN_MISSES} wrong tokens or more`,
         });
         // the answer to the last handshake leaves first
         setTimeout(() => server?.dropConnections(), DRAIN_MS).unref();

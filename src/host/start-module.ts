@@ -1,6 +1,6 @@
 import { chownSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Permission } from '../contract/permission.js';
+import { PERMISSIONS, type Permission } from '../contract/permission.js';
 import type { Manifest } from '../manifest/manifest.js';
 import type { Runner } from '../process/runner.js';
 import type { SandboxEngine } from '../sandbox/engine.js';
@@ -58,7 +58,7 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
       external,
       started: false,
       log,
-      withheld: manifest.capabilities.filter((permission) => !granted.includes(permission)),
+      withheld: PERMISSIONS.filter((asked) => manifest.capabilities.includes(asked) && !granted.includes(asked)),
       containment: external ? externalContainment() : confinement.engine.containment(),
       limits: sessionLimits(limits, calls, parts.eventLimits),
       sdk: '',

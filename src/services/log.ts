@@ -1,10 +1,11 @@
 import { LogLevel, type LogRecord, type LogServiceService } from '../../gen/ts/modhost/v1/log.js';
 import type { ServiceImpl } from '../contract/service.js';
+import { cutBytes } from '../core/printable.js';
 
 /** Fields of one record that are kept. */
 const MAX_FIELDS = 64;
-/** Longest name of a field; a longer one is cut. */
-const MAX_KEY_CHARS = 64;
+/** Longest name of a field, bytes; a longer one is cut. */
+const MAX_KEY_BYTES = 64;
 
 /** Levels by the names that loggers use. */
 export type LogLevelName = 'trace' | 'debug' | 'info' | 'warn' | 'error';
@@ -48,7 +49,7 @@ function lineOf(record: LogRecord): ModuleLogLine {
     message: record.message,
     target: record.target,
     timeUnixMs: record.timeUnixMs,
-    fields: record.fields.slice(0, MAX_FIELDS).map(({ key, value }) => [key.slice(0, MAX_KEY_CHARS), value] as const),
+    fields: record.fields.slice(0, MAX_FIELDS).map(({ key, value }) => [cutBytes(key, MAX_KEY_BYTES), value] as const),
   };
 }
 

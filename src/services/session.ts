@@ -1,14 +1,17 @@
 import type { SessionContext, SessionServiceService } from '../../gen/ts/modhost/v1/session.js';
 import { HostError } from '../contract/error.js';
 import type { ServiceImpl } from '../contract/service.js';
+import { cutBytes } from '../core/printable.js';
 import { type Session, TOKEN_BYTES } from '../session/session.js';
 
 /** Longest name that a manifest can have. */
 const MAX_NAME_BYTES = 64;
 /** Longest version that a manifest can have. */
 const MAX_VERSION_BYTES = 256;
-/** Longest progress text; what is beyond is cut. */
-const MAX_PROGRESS_CHARS = 1_024;
+/** Longest name or version of an SDK, bytes; what is beyond is cut. */
+const MAX_SDK_BYTES = 64;
+/** Longest progress text, bytes; what is beyond is cut. */
+const MAX_PROGRESS_BYTES = 1_024;
 
 /** What the session service tells a module; made by the host, which knows limits, containment and node. */
 export interface SessionFacts {
@@ -40,13 +43,13 @@ export function createSessionService(session: Session, facts: SessionFacts): Ser
         moduleVersion: request.moduleVersion,
         protocolMin: request.protocolMin,
         protocolMax: request.protocolMax,
-        sdk: `${request.sdkName} ${request.sdkVersion}`.trim().slice(0, 2 * MAX_NAME_BYTES),
+        sdk: `${cutBytes(request.sdkName, MAX_SDK_BYTES)} ${cutBytes(request.sdkVersion, MAX_SDK_BYTES)}`.trim(),
       });
       return { context: facts.context(), configJson: facts.configJson(true) };
     },
     async starting(request) {
       if (request.progressPercent > 100) throw new HostError('OUT_OF_RANGE', 'progress_percent is over 100');
-      session.starting(request.progressPercent, request.message.slice(0, MAX_PROGRESS_CHARS));
+      session.starting(request.progressPercent, cutBytes(request.message, MAX_PROGRESS_BYTES));
       return { readyWithinMs: facts.readyWithinMs() };
     },
     async ready() {

@@ -1,4 +1,4 @@
-import type { Permission } from '../contract/permission.js';
+import { PERMISSIONS, type Permission } from '../contract/permission.js';
 
 /** What one session may do; the operator can take a permission back while calls run. */
 export interface Grants {
@@ -25,7 +25,7 @@ export function createGrants(granted: Iterable<Permission>): Grants {
   };
   return {
     has: (permission) => held.has(permission),
-    list: () => [...held],
+    list: () => PERMISSIONS.filter((permission) => held.has(permission)),
     withdraw,
     withdrawAll() {
       for (const permission of [...held]) withdraw(permission);

@@ -34,10 +34,10 @@ export interface SessionIdentity {
 /** What the supervisor hears of a session. */
 export interface SessionListener {
   opened(claims: HandshakeClaims): void;
-  /** The module is still working on its start; `percent` 0 to 100, or -1 when it cannot tell. */
+  /** The module is still working on its start; `percent` 0 to 100, 0 also when it cannot tell. */
   starting(percent: number, message: string): void;
   ready(): void;
-  /** Too many wrong tokens: somebody else is on the socket. */
+  /** Too many wrong tokens, told again for each one more: somebody else is on the socket. */
   suspicious(misses: number): void;
 }
 
@@ -104,7 +104,10 @@ export function createSession(options: SessionOptions): Session {
       // digests have one length, so the comparison takes the same time whatever was sent
       if (!timingSafeEqual(digest(claims.token), expected)) {
         misses += 1;
-        options.log.warn({ misses, tokenBytes: claims.token.byteLength }, 'handshake with a wrong token');
+        // one that goes on guessing must not write the log full
+        if (misses <= MAX_TOKEN_MISSES || Number.isInteger(Math.log2(misses))) {
+          options.log.warn({ misses, tokenBytes: claims.token.byteLength }, 'handshake with a wrong token');
+        }
         if (misses >= MAX_TOKEN_MISSES) listener.suspicious(misses);
         throw new HostError('BAD_TOKEN', 'the token is not the one of this spawn; read MODHOST_TOKEN_FILE');
       }

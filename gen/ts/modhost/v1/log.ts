@@ -110,9 +110,12 @@ export interface WriteResponse {
 export interface LogRecord {
   /** OPTIONAL. Level; not set counts as INFO. */
   level: LogLevel;
-  /** REQUIRED. The text. Message, target and fields together are cut at `Limits.max_log_line_bytes`. */
+  /** REQUIRED. The text. Message, target and fields together, in this order, are cut at `Limits.max_log_line_bytes`. */
   message: string;
-  /** OPTIONAL. Part of the module that speaks, for example `wallet.sync`; empty when the module has no parts. */
+  /**
+   * OPTIONAL. Part of the module that speaks, for example `wallet.sync`, cut at 256 bytes; empty when the module has no
+   * parts.
+   */
   target: string;
   /**
    * OPTIONAL. When it happened, milliseconds since the Unix epoch by the module's clock; 0 means now. The host's own
@@ -125,7 +128,7 @@ export interface LogRecord {
 
 /** LogField is one named fact of a record. */
 export interface LogField {
-  /** REQUIRED. Name, 1 to 64 bytes; a name given twice keeps both values. */
+  /** REQUIRED. Name, cut at 64 bytes; a name given twice keeps both values. */
   key: string;
   /** OPTIONAL. Value as text; empty is a value. */
   value: string;

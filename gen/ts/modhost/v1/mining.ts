@@ -1524,7 +1524,8 @@ export const MiningServiceService = {
   /**
    * WatchBlockTemplate pushes work: first the template of the present tip, then, for each new tip, a small NewTip at
    * once, so that a miner leaves the old work without waiting for the transactions, and the template as soon as there
-   * is one; also better templates of the same tip. A watcher that reads slowly misses templates that newer ones have
+   * is one; also better templates of the same tip. When the tip changes before the first template was made, NewTip comes
+   * before it. A watcher that reads slowly misses templates that newer ones have
    * replaced; it gets the newest, and never a template of a tip after the NewTip of a later one. The stream has no end
    * of its own.
    *
@@ -1587,7 +1588,8 @@ export interface MiningServiceServer extends UntypedServiceImplementation {
   /**
    * WatchBlockTemplate pushes work: first the template of the present tip, then, for each new tip, a small NewTip at
    * once, so that a miner leaves the old work without waiting for the transactions, and the template as soon as there
-   * is one; also better templates of the same tip. A watcher that reads slowly misses templates that newer ones have
+   * is one; also better templates of the same tip. When the tip changes before the first template was made, NewTip comes
+   * before it. A watcher that reads slowly misses templates that newer ones have
    * replaced; it gets the newest, and never a template of a tip after the NewTip of a later one. The stream has no end
    * of its own.
    *
@@ -1636,7 +1638,8 @@ export interface MiningServiceClient extends Client {
   /**
    * WatchBlockTemplate pushes work: first the template of the present tip, then, for each new tip, a small NewTip at
    * once, so that a miner leaves the old work without waiting for the transactions, and the template as soon as there
-   * is one; also better templates of the same tip. A watcher that reads slowly misses templates that newer ones have
+   * is one; also better templates of the same tip. When the tip changes before the first template was made, NewTip comes
+   * before it. A watcher that reads slowly misses templates that newer ones have
    * replaced; it gets the newest, and never a template of a tip after the NewTip of a later one. The stream has no end
    * of its own.
    *

@@ -102,9 +102,9 @@ export interface HandshakeRequest {
   protocolMin: number;
   /** REQUIRED. Highest protocol version that the module speaks, not below `protocol_min`. */
   protocolMax: number;
-  /** OPTIONAL. Name of the SDK in use, for the operator's eyes, at most 64 bytes; empty when the module uses bare stubs. */
+  /** OPTIONAL. Name of the SDK in use, for the operator's eyes, cut at 64 bytes; empty when the module uses bare stubs. */
   sdkName: string;
-  /** OPTIONAL. Version of the SDK in use, free form, at most 64 bytes; empty when there is none. */
+  /** OPTIONAL. Version of the SDK in use, free form, cut at 64 bytes; empty when there is none. */
   sdkVersion: string;
 }
 
@@ -172,8 +172,8 @@ export interface SessionContext {
   /** REQUIRED. Package version of the host, SemVer 2.0. */
   hostVersion: string;
   /**
-   * REQUIRED. What stands behind the node services: `devchain` (a simulation of the host's own), `bitcoind`, `btcd`, or
-   * an embedder's own word.
+   * OPTIONAL. What stands behind the node services: `devchain` (a simulation of the host's own), `bitcoind`, `btcd`, or
+   * an embedder's own word; empty while the node has not been reached.
    */
   nodeKind: string;
   /** OPTIONAL. Version as the node tells it, for example `/Satoshi:29.0.0/`; empty while the node has not been reached. */
@@ -206,8 +206,10 @@ export interface SessionContext {
 }
 
 /**
- * Limits are all bounds of one session. Every value is in force; a module that stays below them is never refused for
- * its volume. The operator may raise or lower each for one module; defaults are in brackets.
+ * Limits are all bounds of one session, defaults in brackets. A module that stays below them is never refused for its
+ * volume. What bounds calls, events and logs is in force; `memory_mb`, `cpu_percent`, `pids`, `open_files` and `data_mb`
+ * hold as far as SessionContext.containment says; what bounds a service that SessionContext.services does not list is
+ * what it will have.
  */
 export interface Limits {
   /** REQUIRED. Time from a connection's accept to its handshake while the session is not open, milliseconds [5,000]. */
@@ -228,7 +230,10 @@ export interface Limits {
   maxMetadataBytes: number;
   /** REQUIRED. Nesting of messages inside a message [100]; deeper is MALFORMED_MESSAGE. */
   maxMessageDepth: number;
-  /** REQUIRED. Deadline of a unary call that brings none, milliseconds [10,000]. Streams have none. */
+  /**
+   * REQUIRED. Deadline of a unary call that brings none, milliseconds [10,000]; one over 300,000 is shortened to that.
+   * Streams have none unless they bring one.
+   */
   defaultDeadlineMs: number;
   /**
    * REQUIRED. Budget of plain calls: weight units per second [1,000]; overspent is RATE_LIMITED. The weight of an rpc
@@ -2494,7 +2499,7 @@ export const SessionServiceService = {
    * with the same token in the same spawn it is harmless and gives the present facts again.
    *
    * Errors: FIELD_REQUIRED, MALFORMED_MESSAGE, OUT_OF_RANGE (fix the call); BAD_TOKEN (read MODHOST_TOKEN_FILE of this
-   * very process; after three misses the connection is closed); IDENTITY_MISMATCH (send the manifest's name);
+   * very process; from the third miss on each closes all connections of the socket); IDENTITY_MISMATCH (send the manifest's name);
    * VERSION_MISMATCH (send the manifest's version); PROTOCOL_UNSUPPORTED (the message gives the host's range: use an
    * SDK or stubs that overlap it); STARTUP_TIMEOUT (too late, the host is ending this process); SESSION_CLOSED (the
    * spawn has ended: exit).
@@ -2565,7 +2570,7 @@ export interface SessionServiceServer extends UntypedServiceImplementation {
    * with the same token in the same spawn it is harmless and gives the present facts again.
    *
    * Errors: FIELD_REQUIRED, MALFORMED_MESSAGE, OUT_OF_RANGE (fix the call); BAD_TOKEN (read MODHOST_TOKEN_FILE of this
-   * very process; after three misses the connection is closed); IDENTITY_MISMATCH (send the manifest's name);
+   * very process; from the third miss on each closes all connections of the socket); IDENTITY_MISMATCH (send the manifest's name);
    * VERSION_MISMATCH (send the manifest's version); PROTOCOL_UNSUPPORTED (the message gives the host's range: use an
    * SDK or stubs that overlap it); STARTUP_TIMEOUT (too late, the host is ending this process); SESSION_CLOSED (the
    * spawn has ended: exit).
@@ -2604,7 +2609,7 @@ export interface SessionServiceClient extends Client {
    * with the same token in the same spawn it is harmless and gives the present facts again.
    *
    * Errors: FIELD_REQUIRED, MALFORMED_MESSAGE, OUT_OF_RANGE (fix the call); BAD_TOKEN (read MODHOST_TOKEN_FILE of this
-   * very process; after three misses the connection is closed); IDENTITY_MISMATCH (send the manifest's name);
+   * very process; from the third miss on each closes all connections of the socket); IDENTITY_MISMATCH (send the manifest's name);
    * VERSION_MISMATCH (send the manifest's version); PROTOCOL_UNSUPPORTED (the message gives the host's range: use an
    * SDK or stubs that overlap it); STARTUP_TIMEOUT (too late, the host is ending this process); SESSION_CLOSED (the
    * spawn has ended: exit).

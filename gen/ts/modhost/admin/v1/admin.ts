@@ -203,6 +203,8 @@ export interface LogLine {
   target: string;
   /** OPTIONAL. Facts for programs, in order. */
   fields: LogField[];
+  /** OPTIONAL. When it happened by the module's own clock, milliseconds since the Unix epoch; 0 when not told. */
+  moduleTimeUnixMs: bigint;
 }
 
 /** StreamEventsRequest chooses events. */
@@ -1238,7 +1240,7 @@ export const StreamLogsResponse: MessageFns<StreamLogsResponse> = {
 };
 
 function createBaseLogLine(): LogLine {
-  return { timeUnixMs: 0n, module: "", source: 0, level: 0, message: "", target: "", fields: [] };
+  return { timeUnixMs: 0n, module: "", source: 0, level: 0, message: "", target: "", fields: [], moduleTimeUnixMs: 0n };
 }
 
 export const LogLine: MessageFns<LogLine> = {
@@ -1266,6 +1268,12 @@ export const LogLine: MessageFns<LogLine> = {
     }
     for (const v of message.fields) {
       LogField.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.moduleTimeUnixMs !== 0n) {
+      if (BigInt.asUintN(64, message.moduleTimeUnixMs) !== message.moduleTimeUnixMs) {
+        throw new globalThis.Error("value provided for field message.moduleTimeUnixMs of type uint64 too large");
+      }
+      writer.uint32(64).uint64(message.moduleTimeUnixMs);
     }
     return writer;
   },
@@ -1339,6 +1347,14 @@ export const LogLine: MessageFns<LogLine> = {
             message.fields.push(LogField.decode(reader, reader.uint32()));
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.moduleTimeUnixMs = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1364,6 +1380,11 @@ export const LogLine: MessageFns<LogLine> = {
       message: isSet(object.message) ? globalThis.String(object.message) : "",
       target: isSet(object.target) ? globalThis.String(object.target) : "",
       fields: globalThis.Array.isArray(object?.fields) ? object.fields.map((e: any) => LogField.fromJSON(e)) : [],
+      moduleTimeUnixMs: isSet(object.moduleTimeUnixMs)
+        ? BigInt(object.moduleTimeUnixMs)
+        : isSet(object.module_time_unix_ms)
+        ? BigInt(object.module_time_unix_ms)
+        : 0n,
     };
   },
 
@@ -1390,6 +1411,9 @@ export const LogLine: MessageFns<LogLine> = {
     if (message.fields?.length) {
       obj.fields = message.fields.map((e) => LogField.toJSON(e));
     }
+    if (message.moduleTimeUnixMs !== 0n) {
+      obj.moduleTimeUnixMs = message.moduleTimeUnixMs.toString();
+    }
     return obj;
   },
 
@@ -1407,6 +1431,9 @@ export const LogLine: MessageFns<LogLine> = {
     message.message = object.message ?? "";
     message.target = object.target ?? "";
     message.fields = object.fields?.map((e) => LogField.fromPartial(e)) || [];
+    message.moduleTimeUnixMs = (object.moduleTimeUnixMs !== undefined && object.moduleTimeUnixMs !== null)
+      ? BigInt(object.moduleTimeUnixMs)
+      : 0n;
     return message;
   },
 };
