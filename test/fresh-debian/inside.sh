@@ -9,11 +9,13 @@ fail=0
 verdict() { # verdict OK? TEXT
   if [ "$1" = 0 ]; then echo "ok    $2"; else echo "FAIL  $2"; fail=1; fi
 }
-# Everything that could be left: processes but our own, sockets, temporary directories and run directories.
+# Everything that could be left: processes but our own, sockets, temporary directories and run directories. The compile
+# cache below /tmp is npm's own and was there before anything of ours ran.
 leftovers() {
-  ps -eo pid=,args= | awk '!/ (bash \/root\/inside.sh|ps -eo|awk|sort|\(.*\))/' | sed 's/^/process /'
+  ps -eo args= >/var/log/processes
+  grep -vx -e 'bash /root/inside.sh' -e 'ps -eo args=' /var/log/processes | sed 's/^/process /'
   find / -xdev \( -path /proc -o -path /sys \) -prune -o -type s -print 2>/dev/null | sed 's/^/socket /'
-  find /tmp /run /var/tmp -mindepth 1 2>/dev/null | sed 's/^/temporary /'
+  find /tmp /run /var/tmp -mindepth 1 -not -path '/tmp/node-compile-cache*' 2>/dev/null | sed 's/^/temporary /'
 }
 
 if [ -n "${FRESH_PACKAGES:-}" ]; then
