@@ -133,7 +133,10 @@ function chooseNode(flags: RunFlags, config: OperatorConfig, env: NodeJS.Process
       const flag = given.get(String(path[0]));
       if (flag !== undefined) throw new HostError('BAD_CONFIG', `${flag.by} ${text}`);
       if (config.node?.kind === kind) return config.fail(['node', ...path], text);
-      throw new HostError('BAD_CONFIG', `${path.map(String).join('.')} ${text}: set it in [node] or by a flag`);
+      throw new HostError(
+        'BAD_CONFIG',
+        `${['node', ...path].map(String).join('.')} ${text}: set it in [node] or by a flag`,
+      );
     },
   };
 }

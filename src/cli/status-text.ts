@@ -47,7 +47,12 @@ function nodeLines(node: NodeStatus, words: ContractWords, paint: Paint): string
   const pruned = node.pruned ? `, pruned below ${node.pruneHeight}` : '';
   const error = node.lastError;
   return [
-    line('node', `${printable(`${node.kind} ${node.version}`.trim())} on ${printable(node.network)}${simulated}`),
+    line(
+      'node',
+      node.kind === ''
+        ? 'not reached yet'
+        : `${printable(`${node.kind} ${node.version}`.trim())} on ${printable(node.network)}${simulated}`,
+    ),
     line(
       'tip',
       node.tipHash.length === 0 ? 'unknown' : `${node.tipHeight} ${hashToDisplay(node.tipHash)}${sync}${pruned}`,
