@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { EventServiceService } from '../../gen/ts/modhost/event/v1/event_service.js';
 import { ChainServiceService } from '../../gen/ts/modhost/v1/chain.js';
 import { LogServiceService } from '../../gen/ts/modhost/v1/log.js';
+import { MempoolServiceService } from '../../gen/ts/modhost/v1/mempool.js';
 import { Limits, SessionServiceService } from '../../gen/ts/modhost/v1/session.js';
 import { createContractRegistry } from '../../src/contract/descriptors.js';
 import { HostError } from '../../src/contract/error.js';
@@ -27,6 +28,7 @@ import { type ConnectOptions, connect, type Module } from '../../src/sdk/connect
 import { createChainService } from '../../src/services/chain.js';
 import { createEventService, DEFAULT_EVENT_LIMITS } from '../../src/services/event.js';
 import { createLogService, type ModuleLogLine } from '../../src/services/log.js';
+import { createMempoolService } from '../../src/services/mempool.js';
 import { createSessionService } from '../../src/services/session.js';
 import { createGrants, type Grants } from '../../src/session/grants.js';
 import { createCallQuota } from '../../src/session/quota.js';
@@ -75,6 +77,8 @@ export interface SdkRigOptions {
   configJson?: string;
   limits?: Partial<Limits>;
   callsPerSecond?: number;
+  /** Name and version that the host expects. */
+  identity?: { moduleId: string; version: string };
 }
 
 /** Makes a rig whose chain has two blocks. */
@@ -83,6 +87,7 @@ export async function createSdkRig(options: SdkRigOptions = {}): Promise<SdkRig>
   const socketPath = join(dir, 's');
   const tokenFile = join(dir, 'token');
   const lines: ModuleLogLine[] = [];
+  const { moduleId, version } = options.identity ?? { moduleId: 'probe', version: VERSION };
   const node = createDevchain({ clock: CLOCK, logger: LOG });
   const modules: Module[] = [];
   const reader: Partial<ChainReader> = {};
@@ -98,7 +103,7 @@ export async function createSdkRig(options: SdkRigOptions = {}): Promise<SdkRig>
     const grants = createGrants(options.permissions ?? ALL);
     const rate = options.callsPerSecond ?? 1e6;
     const session = createSession({
-      identity: { moduleId: 'probe', instanceId: 'probe-1', version: VERSION },
+      identity: { moduleId, instanceId: 'probe-1', version },
       token: TOKEN,
       grants,
       quota: createCallQuota({ ratePerSecond: rate, burst: rate, maxInFlight: 128 }, CLOCK),
@@ -135,6 +140,7 @@ export async function createSdkRig(options: SdkRigOptions = {}): Promise<SdkRig>
           }),
         },
         { definition: ChainServiceService, impl: createChainService({ node }) },
+        { definition: MempoolServiceService, impl: createMempoolService({ node }) },
         {
           definition: EventServiceService,
           impl: createEventService(session, {
@@ -164,7 +170,7 @@ export async function createSdkRig(options: SdkRigOptions = {}): Promise<SdkRig>
     env: {
       MODHOST_SOCKET: socketPath,
       MODHOST_TOKEN_FILE: tokenFile,
-      MODHOST_MODULE_ID: 'probe',
+      MODHOST_MODULE_ID: moduleId,
       MODHOST_INSTANCE_ID: 'probe-1',
       MODHOST_DATA_DIR: dir,
     },
