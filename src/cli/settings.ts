@@ -86,7 +86,7 @@ export function resolveRun(flags: RunFlags, env: NodeJS.ProcessEnv): RunSettings
   const found = findConfig(flags.config, env);
   const { config } = found;
   const places = defaultPlaces(env);
-  const node = chooseNode(flags, config, env);
+  const node = chooseNode(flags, found, env);
   const network = node.kind === 'devchain' ? 'devchain' : String(node.table.network);
   const dataRoot = resolve(flags.dataDir ?? config.paths.data ?? places.data);
   const modulesDir = flags.modulesDir ?? config.paths.modules;
@@ -108,9 +108,17 @@ export function resolveRun(flags: RunFlags, env: NodeJS.ProcessEnv): RunSettings
   };
 }
 
-function chooseNode(flags: RunFlags, config: OperatorConfig, env: NodeJS.ProcessEnv): NodeChoice {
+/** Keys of `[node]` that hold paths; like all paths of the file they start at the file. */
+const NODE_PATH_KEYS = ['cookie_file', 'data_dir', 'tls_ca'] as const;
+
+function chooseNode(flags: RunFlags, { config, file }: FoundConfig, env: NodeJS.ProcessEnv): NodeChoice {
   const kind = flags.node ?? config.node?.kind ?? 'devchain';
-  const written = config.node?.kind === kind ? config.node.table : {};
+  // a table for another node than the one that was chosen says nothing about this one
+  const written: Record<string, unknown> = config.node?.kind === kind ? { ...config.node.table } : {};
+  for (const key of NODE_PATH_KEYS) {
+    const path = written[key];
+    if (typeof path === 'string' && file !== undefined) written[key] = resolve(dirname(file), path);
+  }
   const given = new Map<string, { value: unknown; by: string }>();
   const give = (key: string, by: string, value: unknown): void => {
     if (value !== undefined) given.set(key, { value, by });
