@@ -5,6 +5,13 @@ import { HostError } from './error.js';
 /** Deepest nesting of messages in a message; the contract itself stays below ten. */
 export const MAX_MESSAGE_DEPTH = 100;
 
+/**
+ * Most fields in a message, those of the messages inside counted with it, and every element of a packed list. Four MiB
+ * of two-byte fields would keep the decoder, and with it the whole host, busy for a second and more; four MiB of hashes
+ * of 32 bytes are fewer than this.
+ */
+export const MAX_MESSAGE_FIELDS = 131_072;
+
 const VARINT = 0;
 const FIXED64 = 1;
 const LENGTH = 2;
@@ -12,8 +19,12 @@ const FIXED32 = 5;
 /** A varint of 64 bits takes ten bytes. */
 const MAX_VARINT_BYTES = 10;
 
-type FieldShape = { text: true } | { message: MessageShape };
+type FieldShape = { text: true } | { packed: number } | { message: MessageShape };
 type MessageShape = Map<number, FieldShape>;
+/** Fields that a message may still have. */
+interface Budget {
+  left: number;
+}
 
 /**
  * Checks the bytes of a request before they are decoded, because the generated decoders are lenient where an attacker
@@ -21,7 +32,7 @@ type MessageShape = Map<number, FieldShape>;
  * that are no UTF-8. Unknown fields of a newer caller pass.
  */
 export interface StrictWire {
-  /** @throws HostError MALFORMED_MESSAGE */
+  /** @throws HostError MALFORMED_MESSAGE, MESSAGE_TOO_LARGE when it has more than MAX_MESSAGE_FIELDS fields */
   assertMessage(typeName: string, bytes: Uint8Array): void;
 }
 
@@ -43,7 +54,7 @@ export function createStrictWire(registry: FileRegistry): StrictWire {
     assertMessage(typeName, bytes) {
       const message = registry.getMessage(typeName);
       if (message === undefined) throw new Error(`the contract has no message ${typeName}`);
-      check(bytes, 0, bytes.byteLength, shapeOf(message), 0);
+      check(bytes, 0, bytes.byteLength, shapeOf(message), 0, { left: MAX_MESSAGE_FIELDS });
     },
   };
 }
@@ -54,7 +65,9 @@ function fieldShape(field: DescField, shapeOf: (message: DescMessage) => Message
       return { message: shapeOf(field.message) };
     case 'list':
       if (field.listKind === 'message') return { message: shapeOf(field.message) };
-      return field.listKind === 'scalar' && field.scalar === ScalarType.STRING ? { text: true } : undefined;
+      if (field.listKind === 'enum') return { packed: 0 };
+      if (field.scalar === ScalarType.STRING) return { text: true };
+      return field.scalar === ScalarType.BYTES ? undefined : { packed: fixedSize(field.scalar) };
     case 'map': {
       const entry: MessageShape = new Map();
       if (field.mapKey === ScalarType.STRING) entry.set(1, { text: true });
@@ -69,10 +82,34 @@ function fieldShape(field: DescField, shapeOf: (message: DescMessage) => Message
   }
 }
 
-function check(bytes: Uint8Array, start: number, end: number, shape: MessageShape, depth: number): void {
+/** Bytes of one element in a packed list; 0 = a varint, whose bytes tell. */
+function fixedSize(scalar: ScalarType): number {
+  switch (scalar) {
+    case ScalarType.DOUBLE:
+    case ScalarType.FIXED64:
+    case ScalarType.SFIXED64:
+      return 8;
+    case ScalarType.FLOAT:
+    case ScalarType.FIXED32:
+    case ScalarType.SFIXED32:
+      return 4;
+    default:
+      return 0;
+  }
+}
+
+function check(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  shape: MessageShape,
+  depth: number,
+  budget: Budget,
+): void {
   if (depth > MAX_MESSAGE_DEPTH) throw malformed(`messages nest deeper than ${MAX_MESSAGE_DEPTH}`);
   let at = start;
   while (at < end) {
+    spend(budget, 1);
     const tag = readVarint(bytes, at, end);
     at = tag.next;
     const number = Math.floor(tag.value / 8);
@@ -90,14 +127,30 @@ function check(bytes: Uint8Array, start: number, end: number, shape: MessageShap
       at = from + length.value;
       if (at > end) throw malformed(`field ${number} is longer than its message`);
       const field = shape.get(number);
-      if (field !== undefined && 'message' in field) check(bytes, from, at, field.message, depth + 1);
-      else if (field !== undefined && !isUtf8(bytes.subarray(from, at))) throw malformed(`field ${number} is no UTF-8`);
+      if (field === undefined) continue;
+      if ('message' in field) check(bytes, from, at, field.message, depth + 1, budget);
+      else if ('packed' in field) spend(budget, countPacked(bytes, from, at, field.packed));
+      else if (!isUtf8(bytes.subarray(from, at))) throw malformed(`field ${number} is no UTF-8`);
     } else {
       // groups (3, 4) are not in proto3; 6 and 7 do not exist
       throw malformed(`wire type ${wireType}`);
     }
     if (at > end) throw malformed(`field ${number} is truncated`);
   }
+}
+
+function spend(budget: Budget, fields: number): void {
+  budget.left -= fields;
+  if (budget.left >= 0) return;
+  throw new HostError('MESSAGE_TOO_LARGE', `a message has at most ${MAX_MESSAGE_FIELDS} fields and list elements`);
+}
+
+function countPacked(bytes: Uint8Array, from: number, to: number, size: number): number {
+  if (size > 0) return Math.ceil((to - from) / size);
+  let count = 0;
+  // the last byte of a varint is the one without the high bit
+  for (let i = from; i < to; i++) if ((bytes[i] ?? 0) < 0x80) count += 1;
+  return count;
 }
 
 /** A varint as a double: exact up to 2^53, and larger ones are over every bound that they are compared with. */

@@ -47,8 +47,17 @@ export interface Guard {
   admit(arrival: Arrival): Admission;
 }
 
-/** Makes the guard of one session. */
-export function createGuard(session: Session, clock: Clock, audit: (decision: GuardDecision) => void): Guard {
+/**
+ * Makes the guard of one session.
+ *
+ * @param defaultDeadlineMs deadline of a unary call that brings none
+ */
+export function createGuard(
+  session: Session,
+  clock: Clock,
+  audit: (decision: GuardDecision) => void,
+  defaultDeadlineMs: number = DEFAULT_DEADLINE_MS,
+): Guard {
   const check = ({ facts, metadataBytes }: Arrival): void => {
     if (session.ended.aborted) throw session.ended.reason as HostError;
     if (session.state() === 'waiting' && !facts.beforeHandshake) {
@@ -85,7 +94,8 @@ export function createGuard(session: Session, clock: Clock, audit: (decision: Gu
         throw error;
       }
       audit({ ...decision, allowed: true });
-      return createAdmission(session, facts, arrival.deadlineUnixMs, clock, leave);
+      const limitMs = deadlineMs(facts, arrival.deadlineUnixMs - clock.unixMs(), defaultDeadlineMs);
+      return createAdmission(session, facts, limitMs, clock, leave);
     },
   };
 }
@@ -93,7 +103,7 @@ export function createGuard(session: Session, clock: Clock, audit: (decision: Gu
 function createAdmission(
   session: Session,
   facts: MethodFacts,
-  deadlineUnixMs: number,
+  limitMs: number,
   clock: Clock,
   leave: () => void,
 ): Admission {
@@ -114,7 +124,6 @@ function createAdmission(
     );
   }
 
-  const limitMs = deadlineMs(facts, deadlineUnixMs - clock.unixMs());
   const end = clock.monotonicMs() + limitMs;
   if (Number.isFinite(limitMs)) {
     const timer = setTimeout(
@@ -134,9 +143,9 @@ function createAdmission(
 }
 
 /** Streams run as long as both sides want; every other call has an end. */
-function deadlineMs(facts: MethodFacts, asked: number): number {
+function deadlineMs(facts: MethodFacts, asked: number, defaultMs: number): number {
   if (facts.requestStream || facts.responseStream) return Number.isFinite(asked) ? clamp(asked, 2 ** 31 - 1) : Infinity;
-  return Number.isFinite(asked) ? clamp(asked, MAX_DEADLINE_MS) : DEFAULT_DEADLINE_MS;
+  return Number.isFinite(asked) ? clamp(asked, MAX_DEADLINE_MS) : defaultMs;
 }
 
 function clamp(ms: number, max: number): number {

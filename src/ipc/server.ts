@@ -8,8 +8,10 @@ import type { Logger } from '../core/logger.js';
 import type { Session } from '../session/session.js';
 import { adaptService } from './adapt.js';
 import { createGuard, type GuardDecision } from './guard.js';
+import { gateHeaders } from './header-gate.js';
 import { listenUnix, type Owner } from './socket.js';
 import { answerForeignStatuses, type StatusMapper } from './status.js';
+import { refuseLooseFrames } from './strict-frames.js';
 import { answerUnknownMethods } from './unknown-method.js';
 
 /** Largest message either way: what stock clients accept; a raw block of 4,000,000 bytes fits. */
@@ -22,6 +24,8 @@ export const MAX_CONNECTIONS = 4;
 export const HANDSHAKE_TIMEOUT_MS = 5_000;
 /** Memory of one HTTP/2 session in MB: eight messages of the largest size in both directions. */
 const MAX_SESSION_MEMORY_MB = 64;
+/** How often refused connections are told while they go on. */
+const REFUSED_REPORT_MS = 1_000;
 /** Length of the HTTP/2 client preface; a connection that never sent it is nobody's. */
 const PREFACE_BYTES = 24;
 
@@ -58,6 +62,8 @@ export interface ModuleServerOptions {
   onConnections?: ((count: number) => void) | undefined;
   maxConnections?: number | undefined;
   handshakeTimeoutMs?: number | undefined;
+  /** Deadline of a unary call that brings none, milliseconds. */
+  defaultDeadlineMs?: number | undefined;
 }
 
 /**
@@ -72,10 +78,11 @@ export async function createModuleServer(options: ModuleServerOptions): Promise<
     'grpc.max_concurrent_streams': MAX_CONCURRENT_STREAMS,
     'grpc-node.max_session_memory': MAX_SESSION_MEMORY_MB,
     'grpc.enable_channelz': 0,
-    interceptors: [answerForeignStatuses(options.statuses)],
+    interceptors: [refuseLooseFrames(), answerForeignStatuses(options.statuses)],
   } as ConstructorParameters<typeof Server>[0]);
   answerUnknownMethods(grpc, options.statuses);
-  const guard = createGuard(session, options.clock, options.audit);
+  gateHeaders(grpc, options.statuses);
+  const guard = createGuard(session, options.clock, options.audit, options.defaultDeadlineMs);
   for (const { definition, impl } of options.services) {
     const lane = { guard, statuses: options.statuses, wire: options.wire, methods: options.methods, log };
     const adapted = adaptService(definition, impl, lane);
@@ -105,7 +112,10 @@ export async function createModuleServer(options: ModuleServerOptions): Promise<
     injector.injectConnection(socket);
   });
   listener.maxConnections = options.maxConnections ?? MAX_CONNECTIONS;
-  listener.on('drop', () => log.warn({ reason: 'TOO_MANY_CONNECTIONS' }, 'closed a connection over the limit'));
+  const tellRefused = createFoldedTelling(REFUSED_REPORT_MS, (count) =>
+    log.warn({ reason: 'TOO_MANY_CONNECTIONS', count }, 'closed what was over the limit of connections'),
+  );
+  listener.on('drop', tellRefused);
   await listenUnix(listener, options.socketPath, options.owner);
   // an accept that fails for want of descriptors must not end the host
   listener.on('error', (err) => log.error({ err }, 'the module socket failed to accept'));
@@ -133,6 +143,25 @@ export async function createModuleServer(options: ModuleServerOptions): Promise<
       })();
       return closing;
     },
+  };
+}
+
+/** Tells the first time at once and what follows within `intervalMs` as one number: a module that loops writes no log full. */
+function createFoldedTelling(intervalMs: number, tell: (count: number) => void): () => void {
+  let untold = 0;
+  let timer: NodeJS.Timeout | undefined;
+  const close = (): void => {
+    timer = undefined;
+    if (untold > 0) open();
+  };
+  const open = (): void => {
+    tell(untold);
+    untold = 0;
+    timer = setTimeout(close, intervalMs).unref();
+  };
+  return () => {
+    untold += 1;
+    if (timer === undefined) open();
   };
 }
 

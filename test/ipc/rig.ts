@@ -44,6 +44,7 @@ export interface RigOptions {
   services?: readonly Served[];
   quota?: Partial<CallQuotaOptions>;
   handshakeTimeoutMs?: number;
+  defaultDeadlineMs?: number;
 }
 
 const registry = createContractRegistry();
@@ -96,6 +97,7 @@ export async function createRig(options: RigOptions = {}): Promise<Rig> {
     log: createSilentLogger(),
     audit: (decision) => decisions.push(decision),
     handshakeTimeoutMs: options.handshakeTimeoutMs,
+    defaultDeadlineMs: options.defaultDeadlineMs,
   });
   const clients: Client[] = [];
   const rig: Rig = {
