@@ -121,6 +121,8 @@ export function createHost(given: HostOptions): Host {
         nodeWatch.offer(event);
         templates.offer(event);
         nodeEvents.listener(event);
+        // a node that was restarted has forgotten what modules deny
+        if (event.type === 'NodeConnection' && event.up) resendDenylists();
       }, signal),
     async onReached() {
       await nodeWatch.refresh(end.signal);
@@ -204,6 +206,12 @@ export function createHost(given: HostOptions): Host {
     },
     readyWithinMs: () => module.running.limits.startTimeoutMs,
   });
+
+  const resendDenylists = (): void => {
+    denylists.resend(AbortSignal.timeout(RELEASE_TIMEOUT_MS)).catch((err: unknown) => {
+      log.warn({ err }, 'the node could not be told again what modules deny; it is told at its next connection');
+    });
+  };
 
   /** The height comes from the node: a block's own word for it is not believed. */
   const tellMined = async (raw: Uint8Array, moduleId: string): Promise<void> => {

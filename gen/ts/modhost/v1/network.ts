@@ -2918,7 +2918,8 @@ export const SendStratumV2MessageResponse: MessageFns<SendStratumV2MessageRespon
  *
  * The serve denylists and maintenance mode bear on relay only: what the node gives to peers. They never change what
  * the node accepts. Each module owns its entries: the node leaves out the union of all modules' entries, no module can
- * remove those of another, and the entries of a module end with its session.
+ * remove those of another, and the entries of a module end with its session. A node that comes back is told all of them
+ * again.
  */
 export type NetworkServiceService = typeof NetworkServiceService;
 export const NetworkServiceService = {
