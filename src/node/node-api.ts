@@ -340,7 +340,12 @@ export type NodeListener = (event: NodeEvent) => void;
 
 /** The port. Optional groups are absent when the node has no such ability at all. */
 export interface NodeApi {
-  /** Connects, settles where the chain stands and begins to tell events. @throws NODE_UNAVAILABLE, NODE_AUTH, BAD_CONFIG */
+  /**
+   * Connects, settles where the chain stands and begins to tell events. After NODE_UNAVAILABLE, NODE_SYNCING or NODE_BUSY the
+   * host calls it again: the node may start later than the host.
+   *
+   * @throws NODE_UNAVAILABLE, NODE_AUTH, BAD_CONFIG
+   */
   start(listener: NodeListener, signal: AbortSignal): Promise<void>;
   /** Ends every connection, timer and file; idempotent. */
   stop(): Promise<void>;

@@ -27,7 +27,7 @@ const bans = z.array(
   z.object({ address: z.string(), ban_duration: count.optional(), ban_created: count.optional(), banned_until: count }),
 );
 
-const estimate = z.object({ feerate: feeRate.optional() });
+const estimate = z.object({ feerate: feeRate.optional(), blocks: count.optional() });
 
 const miningSummary = z.object({
   next: z.object({ height: count, bits: z.string().regex(/^[0-9a-fA-F]{1,8}$/) }).optional(),
@@ -91,8 +91,11 @@ export function createWatchedBitcoind(parts: WatchedParts): WatchedNode {
         { method: 'getmempoolinfo', params: [] },
       ];
       const [estimated, summary] = await rpc.batch(calls, { signal });
-      const { feerate } = resultOf('estimatesmartfee', estimated, estimate);
-      return feerate ?? resultOf('getmempoolinfo', summary, mempoolSummary).mempoolminfee ?? 0n;
+      const { feerate, blocks } = resultOf('estimatesmartfee', estimated, estimate);
+      // Core answers for a longer target when it has none for this one, and says so
+      if (feerate !== undefined) return { satPerKvb: feerate, targetBlocks: blocks ?? WATCHED_FEE_TARGET };
+      const minimum = resultOf('getmempoolinfo', summary, mempoolSummary).mempoolminfee ?? 0n;
+      return { satPerKvb: minimum, targetBlocks: undefined };
     },
 
     async getNewTip(block, signal) {

@@ -79,8 +79,10 @@ export function createWatchedBtcd(parts: WatchedParts): WatchedNode {
     },
 
     async getFeeRate(signal) {
-      const { feeRateSatPerKvb } = await parts.mempool.estimateFee(WATCHED_FEE_TARGET, signal);
-      return feeRateSatPerKvb ?? (await rpc.call('getinfo', [], relayFee, { signal })).relayfee;
+      const { feeRateSatPerKvb, targetBlocks } = await parts.mempool.estimateFee(WATCHED_FEE_TARGET, signal);
+      if (feeRateSatPerKvb !== undefined) return { satPerKvb: feeRateSatPerKvb, targetBlocks };
+      const { relayfee } = await rpc.call('getinfo', [], relayFee, { signal });
+      return { satPerKvb: relayfee, targetBlocks: undefined };
     },
 
     async getNewTip(block, signal) {

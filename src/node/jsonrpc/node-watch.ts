@@ -5,6 +5,7 @@ import type { Logger } from '../../core/logger.js';
 import type { BlockTemplate, NewTip } from '../block-template.js';
 import type { NodeEvent, NodeListener, Peer } from '../node-api.js';
 import { type ChainFollower, createChainFollower, type FollowedBlock, type FollowedChain } from './chain-follower.js';
+import { createFeeWatch, type WatchedFeeRate } from './fee-watch.js';
 import { createForkWatch, type Deployment } from './fork-watch.js';
 import { createMempoolTracker } from './mempool-tracker.js';
 import { createMempoolWatch, type MempoolChange, type WatchedMempool } from './mempool-watch.js';
@@ -52,8 +53,8 @@ export interface WatchedNode {
   getPeers(signal: AbortSignal): Promise<readonly Peer[]>;
   getBans?(signal: AbortSignal): Promise<readonly Ban[]>;
   getDeployments(signal: AbortSignal): Promise<readonly Deployment[]>;
-  /** Estimate, else the mempool's minimum, sat/kvB. */
-  getFeeRate(signal: AbortSignal): Promise<bigint>;
+  /** Estimate, else the mempool's minimum. */
+  getFeeRate(signal: AbortSignal): Promise<WatchedFeeRate>;
   /** What is known of the block after this one before its template is; undefined when that is not known. */
   getNewTip(block: FollowedBlock, signal: AbortSignal): Promise<NewTip | undefined>;
   getTemplate(rules: readonly string[], signal: AbortSignal): Promise<BlockTemplate>;
@@ -100,12 +101,12 @@ export function createNodeWatch(node: WatchedNode, context: WatchContext): NodeW
   const tracker = createMempoolTracker(emit);
   const peers = createPeerWatch(emit);
   const forks = createForkWatch(emit);
+  const fees = createFeeWatch(emit, () => tracker.count());
   const told = { blocks: false, mempool: false };
   let up = true;
   /** The mempool's next list is the first after a lost connection. */
   let restarted = false;
   let lastFork = Number.NEGATIVE_INFINITY;
-  let feeRate: bigint | undefined;
   let newest: FollowedBlock | undefined;
   let started = false;
   const pollers = new Map<string, Poller>();
@@ -186,11 +187,7 @@ export function createNodeWatch(node: WatchedNode, context: WatchContext): NodeW
   };
 
   const lookAtFees = async (): Promise<void> => {
-    const now = await node.getFeeRate(signal);
-    const before = feeRate;
-    feeRate = now;
-    if (before === undefined || before === now) return;
-    emit({ type: 'FeeRateChanged', oldSatPerKvb: before, newSatPerKvb: now, mempoolCount: tracker.count() });
+    fees(await node.getFeeRate(signal));
   };
 
   const lookAtForks = async (): Promise<void> => {
@@ -251,7 +248,13 @@ export function createNodeWatch(node: WatchedNode, context: WatchContext): NodeW
       if (started || signal.aborted) throw new HostError('INVALID_REQUEST', 'a node adapter is started once');
       started = true;
       listener = to;
-      await follower.catchUp(startSignal);
+      try {
+        await follower.catchUp(startSignal);
+      } catch (error) {
+        // nothing runs yet: a node that was not there may be started again
+        started = false;
+        throw error;
+      }
       downloading = follower.downloading();
       emit({ type: 'NodeConnection', up: true, detail: 'connected' });
       start('chain', look, () => (told.blocks && !downloading ? intervals.chainWhileToldMs : intervals.chainMs));

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { credentials, type ServiceError, status } from '@grpc/grpc-js';
+import type { EventType } from '../../../gen/ts/modhost/event/v1/event.js';
 import { EventServiceClient, type SubscribeResponse } from '../../../gen/ts/modhost/event/v1/event_service.js';
 import { SessionServiceClient } from '../../../gen/ts/modhost/v1/session.js';
 
@@ -51,7 +52,11 @@ const claims = {
   sdkVersion: '',
 };
 await settled((done) => session.handshake({ token: readFileSync(join(place, 'token')), ...claims }, done));
-const stream = events.subscribe({ types: types.split(',').map(Number), topics: [], chainCursor: [] });
+const stream = events.subscribe({
+  types: types.split(',').map(Number) as EventType[],
+  topics: [],
+  chainCursor: [],
+});
 stream.on('error', (error: ServiceError) => {
   // the host's own end is no news
   if (error.code !== status.UNAVAILABLE) process.stderr.write(`${name}: ${error.message}\n`);
