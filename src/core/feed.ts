@@ -19,14 +19,28 @@ export interface Feed<T> {
   close(): void;
 }
 
-/** Makes a feed that remembers `capacity` items. */
-export function createFeed<T>(capacity: number): Feed<T> {
+/** Bounds of a feed's memory. */
+export interface FeedBounds<T> {
+  /** Items remembered at most. */
+  maxItems: number;
+  /** What they may weigh together, in the unit of `weigh`; the newest item is kept whatever it weighs. */
+  maxWeight: number;
+  weigh(item: T): number;
+}
+
+/** Forgotten items at the front of the array before it is copied: a push costs the same whether the memory is full or not. */
+const STRIDE = 1_024;
+
+/** Makes a feed that forgets the oldest items once there are too many, or they weigh too much. */
+export function createFeed<T>({ maxItems, maxWeight, weigh }: FeedBounds<T>): Feed<T> {
   let kept: T[] = [];
+  let oldest = 0;
+  let weight = 0;
   let closed = false;
   const followers = new Set<{ offer(item: T): void; wake(): void }>();
   const last = (count: number, filter: (item: T) => boolean): T[] => {
     const found: T[] = [];
-    for (let i = kept.length - 1; i >= Math.max(0, kept.length - capacity) && found.length < count; i--) {
+    for (let i = kept.length - 1; i >= oldest && found.length < count; i--) {
       const item = kept[i] as T;
       if (filter(item)) found.push(item);
     }
@@ -35,8 +49,17 @@ export function createFeed<T>(capacity: number): Feed<T> {
   return {
     push(item) {
       kept.push(item);
-      // trimmed in strides, so that a push costs the same whether the memory is full or not
-      if (kept.length >= capacity * 2) kept = kept.slice(-capacity);
+      weight += weigh(item);
+      while (kept.length - oldest > 1 && (kept.length - oldest > maxItems || weight > maxWeight)) {
+        weight -= weigh(kept[oldest] as T);
+        // the place is emptied at once: what is forgotten must not be held by the array
+        kept[oldest] = undefined as T;
+        oldest += 1;
+      }
+      if (oldest >= STRIDE && oldest * 2 >= kept.length) {
+        kept = kept.slice(oldest);
+        oldest = 0;
+      }
       for (const follower of followers) follower.offer(item);
     },
     tail: last,

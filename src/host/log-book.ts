@@ -9,6 +9,8 @@ import type { LogLevelName, ModuleLogLine, ModuleLogSink } from '../services/log
 
 /** Lines remembered for `modhost logs`. */
 export const LOG_LINES = 10_000;
+/** Characters that the remembered lines may have together: a flood of longest lines must not fill the host's memory. */
+const LOG_CHARS = 8 * 1024 * 1024;
 /** Volume of one module's lines per second over all its ways to log, bytes. */
 export const LOG_BYTES_PER_SECOND = 1024 * 1024;
 /** Longest line, bytes; what is beyond is cut. */
@@ -43,7 +45,7 @@ export interface LogBook {
 
 /** Makes a log book that passes every line on to `logger`. */
 export function createLogBook(logger: Logger, clock: Clock): LogBook {
-  const lines = createFeed<LogLine>(LOG_LINES);
+  const lines = createFeed<LogLine>({ maxItems: LOG_LINES, maxWeight: LOG_CHARS, weigh: weighLine });
   const push = (line: Omit<LogLine, 'timeUnixMs'>): void => lines.push({ ...line, timeUnixMs: BigInt(clock.unixMs()) });
 
   const forModule = (moduleId: string, bytesPerSecond: number): ModuleLog => {
@@ -180,4 +182,8 @@ function levelNumber(level: LogLevelName): LogLevel {
     default:
       return LogLevel.INFO;
   }
+}
+
+function weighLine({ message, target, fields }: LogLine): number {
+  return fields.reduce((sum, { key, value }) => sum + key.length + value.length, message.length + target.length);
 }

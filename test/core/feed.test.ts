@@ -1,0 +1,40 @@
+import { describe, expect, it } from 'vitest';
+import { createFeed } from '../../src/core/feed.js';
+
+const all = (): boolean => true;
+
+describe('a feed', () => {
+  it('forgets the oldest items beyond its number', () => {
+    const feed = createFeed<number>({ maxItems: 3, maxWeight: Number.POSITIVE_INFINITY, weigh: () => 1 });
+    for (let i = 0; i < 5_000; i++) feed.push(i);
+    expect(feed.tail(10, all)).toEqual([4_997, 4_998, 4_999]);
+  });
+
+  it('forgets the oldest items beyond its weight, never the newest', () => {
+    const feed = createFeed<string>({ maxItems: 100, maxWeight: 10, weigh: (text) => text.length });
+    for (const text of ['aaaa', 'bbbb', 'cc', 'dd']) feed.push(text);
+    expect(feed.tail(10, all)).toEqual(['bbbb', 'cc', 'dd']);
+    feed.push('x'.repeat(50));
+    expect(feed.tail(10, all)).toEqual(['x'.repeat(50)]);
+  });
+
+  it('follows from the tail on without a hole, and counts what a slow reader lost', async () => {
+    const feed = createFeed<number>({ maxItems: 10, maxWeight: 10, weigh: () => 1 });
+    for (let i = 0; i < 4; i++) feed.push(i);
+    const end = new AbortController();
+    const reader = feed.follow(all, end.signal, 2);
+    expect((await reader.next()).value).toEqual({ items: [2, 3], lost: 0 });
+    const next = reader.next();
+    for (let i = 4; i < 2_000; i++) feed.push(i);
+    expect((await next).value?.items[0]).toBe(4 + 1_996 - 1_000);
+    end.abort();
+    expect((await reader.next()).done).toBe(true);
+  });
+
+  it('ends its followers when it closes', async () => {
+    const feed = createFeed<number>({ maxItems: 1, maxWeight: 1, weigh: () => 1 });
+    const next = feed.follow(all, new AbortController().signal).next();
+    feed.close();
+    expect((await next).done).toBe(true);
+  });
+});
