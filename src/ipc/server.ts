@@ -26,6 +26,13 @@ export const HANDSHAKE_TIMEOUT_MS = 5_000;
 const MAX_SESSION_MEMORY_MB = 64;
 /** How often refused connections are told while they go on. */
 const REFUSED_REPORT_MS = 1_000;
+/**
+ * Time between pings on a connection. After too many resets nghttp2 says GOAWAY and stops reading, and Node keeps such a
+ * connection until its peer goes: a ping without an answer is what tells the host.
+ */
+const KEEPALIVE_MS = 30_000;
+/** Time for the answer to a ping: long enough for a module that is stopped in a debugger for a while. */
+const KEEPALIVE_TIMEOUT_MS = 300_000;
 /** Length of the HTTP/2 client preface; a connection that never sent it is nobody's. */
 const PREFACE_BYTES = 24;
 
@@ -64,6 +71,8 @@ export interface ModuleServerOptions {
   handshakeTimeoutMs?: number | undefined;
   /** Deadline of a unary call that brings none, milliseconds. */
   defaultDeadlineMs?: number | undefined;
+  /** Time between pings and for their answers, milliseconds. */
+  keepaliveMs?: number | undefined;
 }
 
 /**
@@ -78,6 +87,8 @@ export async function createModuleServer(options: ModuleServerOptions): Promise<
     'grpc.max_concurrent_streams': MAX_CONCURRENT_STREAMS,
     'grpc-node.max_session_memory': MAX_SESSION_MEMORY_MB,
     'grpc.enable_channelz': 0,
+    'grpc.keepalive_time_ms': options.keepaliveMs ?? KEEPALIVE_MS,
+    'grpc.keepalive_timeout_ms': options.keepaliveMs ?? KEEPALIVE_TIMEOUT_MS,
     interceptors: [refuseLooseFrames(), answerForeignStatuses(options.statuses)],
   } as ConstructorParameters<typeof Server>[0]);
   answerUnknownMethods(grpc, options.statuses);

@@ -172,3 +172,17 @@ export function sendCall(
     else stream.write(bytes);
   });
 }
+
+/** A protobuf varint. */
+export const varint = (value: bigint): Buffer => {
+  const bytes: number[] = [];
+  let rest = value;
+  for (; rest > 127n; rest >>= 7n) bytes.push(Number(rest & 127n) | 128);
+  return Buffer.of(...bytes, Number(rest));
+};
+/** A length-delimited protobuf field. */
+export const bytesField = (number: number, bytes: Uint8Array): Buffer =>
+  Buffer.concat([varint(BigInt(number * 8 + 2)), varint(BigInt(bytes.length)), bytes]);
+/** The same bytes many times. */
+export const repeat = (bytes: readonly number[], times: number): Buffer =>
+  Buffer.alloc(bytes.length * times, Buffer.from(bytes));

@@ -45,6 +45,7 @@ export interface RigOptions {
   quota?: Partial<CallQuotaOptions>;
   handshakeTimeoutMs?: number;
   defaultDeadlineMs?: number;
+  keepaliveMs?: number;
 }
 
 const registry = createContractRegistry();
@@ -98,6 +99,7 @@ export async function createRig(options: RigOptions = {}): Promise<Rig> {
     audit: (decision) => decisions.push(decision),
     handshakeTimeoutMs: options.handshakeTimeoutMs,
     defaultDeadlineMs: options.defaultDeadlineMs,
+    keepaliveMs: options.keepaliveMs,
   });
   const clients: Client[] = [];
   const rig: Rig = {
