@@ -33,7 +33,9 @@ export async function awaitPayload(
   for (let waited = 0; !ended.aborted; waited += LOOK_EVERY_MS) {
     const pid = firstChild(init);
     const found = pid === undefined ? undefined : payloadOf(pid);
-    if (found !== undefined && (waited >= EXEC_TIMEOUT_MS || commOf(found.pid) !== launcher)) return found;
+    // no name: it ended between the two looks, and what it was at its end is told by `ended`
+    const name = found === undefined ? undefined : commOf(found.pid);
+    if (found !== undefined && name !== undefined && (waited >= EXEC_TIMEOUT_MS || name !== launcher)) return found;
     await delay(LOOK_EVERY_MS, ended);
   }
   return undefined;
