@@ -12,14 +12,18 @@ verdict() { # verdict OK? TEXT
 # Everything that could be left: processes but our own, sockets, temporary directories and run directories. The compile
 # cache below /tmp is npm's own and was there before anything of ours ran.
 leftovers() {
-  ps -eo args= >/var/log/processes
-  grep -vx -e 'bash /root/inside.sh' -e 'ps -eo args=' /var/log/processes | sed 's/^/process /'
+  # Not ps: a minimal Debian has none.
+  local dir args
+  for dir in /proc/[0-9]*; do
+    args=$(tr '\0' ' ' 2>/dev/null <"$dir/cmdline") || continue
+    case $args in '' | 'bash /root/inside.sh ') ;; *) echo "process ${dir#/proc/} $args" ;; esac
+  done
   find / -xdev \( -path /proc -o -path /sys \) -prune -o -type s -print 2>/dev/null | sed 's/^/socket /'
   find /tmp /run /var/tmp -mindepth 1 -not -path '/tmp/node-compile-cache*' 2>/dev/null | sed 's/^/temporary /'
 }
 
 if [ -n "${FRESH_PACKAGES:-}" ]; then
-  apt-get update -qq && apt-get install -y -qq --no-install-recommends procps $FRESH_PACKAGES >/tmp/apt.log 2>&1 ||
+  apt-get update -qq && apt-get install -y -qq --no-install-recommends $FRESH_PACKAGES >/tmp/apt.log 2>&1 ||
     { tail -5 /tmp/apt.log; exit 1; }
   rm -f /tmp/apt.log
 fi
