@@ -30,7 +30,7 @@ export const ErrorReason = {
   UNKNOWN_ENUM: 5,
   /** MALFORMED_MESSAGE - The bytes are no valid message of the declared type (truncated, invalid UTF-8, bad tag). */
   MALFORMED_MESSAGE: 6,
-  /** MESSAGE_TOO_LARGE - The message is over the 4 MiB that the host accepts; split it. */
+  /** MESSAGE_TOO_LARGE - The message is over the 4 MiB that the host accepts, or holds more than 131,072 fields; split it. */
   MESSAGE_TOO_LARGE: 7,
   /** METADATA_TOO_LARGE - The call's metadata is over 8 KiB. */
   METADATA_TOO_LARGE: 8,
