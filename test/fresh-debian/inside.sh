@@ -10,7 +10,7 @@ verdict() { # verdict OK? TEXT
   if [ "$1" = 0 ]; then echo "ok    $2"; else echo "FAIL  $2"; fail=1; fi
 }
 # Everything that could be left: processes but our own, sockets, temporary directories and run directories. The compile
-# cache below /tmp is npm's own and was there before anything of ours ran.
+# cache below /tmp is npm's own and was there before anything of ours ran; /run/mount is the notebook of mount(8).
 leftovers() {
   # Not ps: a minimal Debian has none.
   local dir args
@@ -19,7 +19,7 @@ leftovers() {
     case $args in '' | 'bash /root/inside.sh ') ;; *) echo "process ${dir#/proc/} $args" ;; esac
   done
   find / -xdev \( -path /proc -o -path /sys \) -prune -o -type s -print 2>/dev/null | sed 's/^/socket /'
-  find /tmp /run /var/tmp -mindepth 1 -not -path '/tmp/node-compile-cache*' 2>/dev/null | sed 's/^/temporary /'
+  find /tmp /run /var/tmp -mindepth 1 -not -path '/tmp/node-compile-cache*' -not -path '/run/mount*' 2>/dev/null | sed 's/^/temporary /'
 }
 
 if [ -n "${FRESH_PACKAGES:-}" ]; then

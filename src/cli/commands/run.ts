@@ -1,5 +1,5 @@
 import { mkdirSync, rmdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { HostError } from '../../contract/error.js';
 import { createSystemClock } from '../../core/clock.js';
 import { createHost, type Host } from '../../host/host.js';
@@ -65,7 +65,11 @@ export async function run(context: CommandContext, flags: RunFlags): Promise<num
   } finally {
     stopSwitch.release();
     log.flush();
-    if (settings.ownSocketDir) removeEmpty(settings.socketDir);
+    if (settings.ownSocketDir) {
+      removeEmpty(settings.socketDir);
+      // `/run/modhost`, which hosts of several networks share: the last one takes it along.
+      removeEmpty(dirname(settings.socketDir));
+    }
   }
 }
 
