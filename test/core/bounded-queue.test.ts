@@ -2,6 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createBoundedQueue } from '../../src/core/bounded-queue.js';
 
+/** Seed of the random runs; shown in their titles. */
+const SEED = Number(process.env.MODHOST_TEST_SEED ?? Date.now() % 2 ** 31);
+
 const operation = fc.oneof(
   { weight: 5, arbitrary: fc.record({ kind: fc.constant('offer' as const), bytes: fc.integer({ min: 0, max: 12 }) }) },
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('take' as const) }) },
@@ -9,7 +12,7 @@ const operation = fc.oneof(
 );
 
 describe('a bounded queue', () => {
-  it('behaves as a plain list with two bounds does, whatever is done to it', () => {
+  it(`behaves as a plain list with two bounds does, whatever is done to it (seed ${SEED})`, () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 6 }), fc.array(operation, { maxLength: 200 }), (maxItems, operations) => {
         const maxBytes = 30;
@@ -35,6 +38,7 @@ describe('a bounded queue', () => {
           expect(queue.bytes).toBe(sum());
         }
       }),
+      { seed: SEED },
     );
   });
 });

@@ -8,6 +8,9 @@ import { MAX_BULK_HEADERS, MAX_READ_AHEAD, startChainWalk } from '../../src/even
 import { createFakeChain, createFollower, type FakeChain } from './fake-chain.js';
 import { BOUNDS, CLOSED, createTestHub, EventType, filterOf, hashOf, newBlock, pullNow } from './harness.js';
 
+/** Seed of the random runs; shown in their titles. */
+const SEED = Number(process.env.MODHOST_TEST_SEED ?? Date.now() % 2 ** 31);
+
 const signal = new AbortController().signal;
 const TYPES = [EventType.NEW_BLOCK, EventType.BLOCK_DISCONNECTED];
 
@@ -170,7 +173,7 @@ describe('a chain walk', () => {
     ]);
   });
 
-  it('tells each connect and disconnect once and in order, however the chain moves under it', async () => {
+  it(`tells each connect and disconnect once and in order, however the chain moves under it (seed ${SEED})`, async () => {
     const choice = fc.record({
       kind: fc.constantFrom('extend', 'reorg', 'advance', 'advance', 'rollback', 'fail'),
       depth: fc.integer({ min: 0, max: 25 }),
@@ -223,7 +226,7 @@ describe('a chain walk', () => {
         expect(equalBytes(follower.position.hash, tip?.hash ?? new Uint8Array())).toBe(true);
         expect(await walk.advance(signal)).toEqual({ events: [], atTip: true });
       }),
-      { numRuns: 40 },
+      { seed: SEED, numRuns: 40 },
     );
   });
 });
