@@ -192,9 +192,12 @@ export function createChainFollower(
   let queued: Promise<void> | undefined;
   const catchUp = (signal: AbortSignal): Promise<void> => {
     if (running === undefined) {
-      running = walk(signal).finally(() => {
-        running = undefined;
-      });
+      // begun in a turn of its own: a hint that comes out of the walk's first question must find it running
+      running = Promise.resolve()
+        .then(() => walk(signal))
+        .finally(() => {
+          running = undefined;
+        });
       return running;
     }
     queued ??= running
