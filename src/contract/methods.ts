@@ -46,55 +46,53 @@ export function readMethods(registry: FileRegistry): ReadonlyMap<string, MethodF
   const stability = option('stability');
   const weight = option('weight');
   const beforeHandshake = option('before_handshake');
-  const methods = new Map<string, MethodFacts>();
-  for (const type of registry) {
-    if (type.kind !== 'service' || !MODULE_PACKAGES.has(type.file.proto.package)) continue;
-    for (const method of type.methods) {
-      const path = `/${type.typeName}/${method.name}`;
-      methods.set(path, {
-        path,
-        service: type.typeName,
-        name: method.name,
-        permission: readPermission(method, permission, path),
-        stability: readStability(method, stability, path),
-        weight: Math.max(1, Number(getOption(method, weight))),
-        beforeHandshake: Boolean(getOption(method, beforeHandshake)),
-        ...shapeOf(method),
-      });
-    }
-  }
-  return methods;
+  return readServices(
+    registry,
+    (name) => MODULE_PACKAGES.has(name),
+    (method, path) => ({
+      permission: readPermission(method, permission, path),
+      stability: readStability(method, stability, path),
+      weight: Math.max(1, Number(getOption(method, weight))),
+      beforeHandshake: Boolean(getOption(method, beforeHandshake)),
+    }),
+  );
 }
 
 /** Every rpc of the operator's socket: no module reaches it, so its rpcs declare no permission. */
 export function readOperatorMethods(registry: FileRegistry): ReadonlyMap<string, MethodFacts> {
+  return readServices(
+    registry,
+    (name) => name === OPERATOR_PACKAGE,
+    () => ({ permission: 'NONE', stability: 'STABLE', weight: 1, beforeHandshake: true }),
+  );
+}
+
+/** What the contract declares of a method, beside its place and its form. */
+type Declared = Pick<MethodFacts, 'permission' | 'stability' | 'weight' | 'beforeHandshake'>;
+
+/** Facts of every rpc in the packages that are wanted, by path. */
+function readServices(
+  registry: FileRegistry,
+  isWanted: (packageName: string) => boolean,
+  declared: (method: DescMethod, path: string) => Declared,
+): ReadonlyMap<string, MethodFacts> {
   const methods = new Map<string, MethodFacts>();
   for (const type of registry) {
-    if (type.kind !== 'service' || type.file.proto.package !== OPERATOR_PACKAGE) continue;
+    if (type.kind !== 'service' || !isWanted(type.file.proto.package)) continue;
     for (const method of type.methods) {
       const path = `/${type.typeName}/${method.name}`;
       methods.set(path, {
         path,
         service: type.typeName,
         name: method.name,
-        permission: 'NONE',
-        stability: 'STABLE',
-        weight: 1,
-        beforeHandshake: true,
-        ...shapeOf(method),
+        ...declared(method, path),
+        requestType: method.input.typeName,
+        requestStream: method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming',
+        responseStream: method.methodKind === 'server_streaming' || method.methodKind === 'bidi_streaming',
       });
     }
   }
   return methods;
-}
-
-/** What of a method is on the wire. */
-function shapeOf(method: DescMethod): Pick<MethodFacts, 'requestType' | 'requestStream' | 'responseStream'> {
-  return {
-    requestType: method.input.typeName,
-    requestStream: method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming',
-    responseStream: method.methodKind === 'server_streaming' || method.methodKind === 'bidi_streaming',
-  };
 }
 
 function readPermission(method: DescMethod, option: DescExtension, path: string): Permission | 'NONE' {
