@@ -147,6 +147,11 @@ export function createSlot(
         limits: running?.limits,
         recentCrashes: slot.crashes,
         restartInMs: 0,
+        usage: undefined,
+        history: [],
+        responsive: state === 'RUNNING',
+        missedProbes: 0,
+        network: undefined,
       };
     },
   };

@@ -25,7 +25,7 @@ export interface Payload {
  */
 export async function awaitPayload(
   status: Readable,
-  launcher: string,
+  launchers: readonly string[],
   ended: AbortSignal,
 ): Promise<Payload | undefined> {
   const init = await readChildPid(status, ended);
@@ -35,7 +35,8 @@ export async function awaitPayload(
     const found = pid === undefined ? undefined : payloadOf(pid);
     // no name: it ended between the two looks, and what it was at its end is told by `ended`
     const name = found === undefined ? undefined : commOf(found.pid);
-    if (found !== undefined && name !== undefined && (waited >= EXEC_TIMEOUT_MS || name !== launcher)) return found;
+    if (found !== undefined && name !== undefined && (waited >= EXEC_TIMEOUT_MS || !launchers.includes(name)))
+      return found;
     await delay(LOOK_EVERY_MS, ended);
   }
   return undefined;

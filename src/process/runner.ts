@@ -1,7 +1,8 @@
 import { HostError } from '../contract/error.js';
 import type { Clock } from '../core/clock.js';
 import type { Logger } from '../core/logger.js';
-import type { ModuleDirectories, ModuleIdentity, Program, SandboxEngine } from '../sandbox/engine.js';
+import type { ModuleDirectories, ModuleIdentity, Program, SandboxEngine, SandboxNetwork } from '../sandbox/engine.js';
+import type { ResourceGroup } from '../sandbox/group.js';
 import type { ResourceLimits } from '../sandbox/limits.js';
 import { assertExecutable } from './entry-point.js';
 import { moduleEnvironment, type SocketFiles } from './environment.js';
@@ -29,6 +30,14 @@ export interface StartSpec {
   readonly limits: ResourceLimits;
   readonly identity: ModuleIdentity | undefined;
   readonly extraReadOnly?: readonly string[];
+  /** Control group of this spawn; undefined where there is none. */
+  readonly group?: ResourceGroup | undefined;
+  readonly network?: SandboxNetwork | undefined;
+  /**
+   * Called when everything around the program stands and before it runs, with the process whose namespaces are the
+   * sandbox's outer ones: network is attached here. A rejection ends the start.
+   */
+  readonly beforeGo?: ((sandboxPid: number) => Promise<void>) | undefined;
   /** Hears each line instead of the log. */
   readonly onLine?: (line: OutputLine) => void;
 }
@@ -68,6 +77,8 @@ export function createRunner({ engine, interpreters, logger, clock }: RunnerOpti
         limits: spec.limits,
         identity: spec.identity,
         extraReadOnly: spec.extraReadOnly ?? [],
+        joinFiles: spec.group?.joinFiles ?? [],
+        network: spec.network,
       });
       const spawned = await spawnCommand(command);
       const log = logger.child({ module: spec.name, instance: spec.instanceId });
@@ -77,7 +88,7 @@ export function createRunner({ engine, interpreters, logger, clock }: RunnerOpti
       const payload =
         spawned.status === undefined
           ? payloadOf(spawned.pid)
-          : await awaitPayload(spawned.status, command.launcher ?? '', child.ended);
+          : await awaitPayload(spawned.status, command.launchers, child.ended);
       clearTimeout(timer);
       if (payload === undefined) await assertRan(spec, await child.exited);
       return child.running(payload ?? { pid: spawned.pid, startTicks: '' });

@@ -80,7 +80,8 @@ async function prepare(options: BubblewrapOptions, etc: string, spec: ConfineSpe
     cwd: '/',
     inputs: new Map([[ARGS_FD, Buffer.from(`${args.join('\0')}\0`)]]),
     statusFd: STATUS_FD,
-    launcher: basename(options.bwrap),
+    launchers: [basename(options.bwrap)],
+    gate: undefined,
   };
 }
 

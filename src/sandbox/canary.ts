@@ -82,6 +82,8 @@ export async function tryContainment(
       limits: DEFAULT_LIMITS,
       identity,
       extraReadOnly: [],
+      joinFiles: [],
+      network: undefined,
     });
     const answer = await run(command);
     if (answer.code !== 0)

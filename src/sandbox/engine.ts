@@ -36,6 +36,27 @@ export interface ConfineSpec {
   readonly identity: ModuleIdentity | undefined;
   /** More of the host's files and directories that the module may read, under their own paths. */
   readonly extraReadOnly: readonly string[];
+  /** Files of control groups to which the chain writes `0` before anything else runs; empty = no control group. */
+  readonly joinFiles: readonly string[];
+  /** Network that the module gets; undefined = none at all. */
+  readonly network: SandboxNetwork | undefined;
+}
+
+/**
+ * A network namespace that holds nothing but the loopback device, on which every address is local and every port may be
+ * bound. Nothing leaves it: the host opens listeners in it and decides for each connection.
+ */
+export interface SandboxNetwork {
+  /** Lines for `/etc/hosts` inside, besides `localhost`. */
+  readonly hosts: readonly { readonly address: string; readonly name: string }[];
+}
+
+/** Descriptors of the start gate: the module's program does not run before the host has said go. */
+export interface StartGate {
+  /** The chain writes one byte here when everything around the program stands. */
+  readonly readyFd: number;
+  /** The host writes a line here to let the program run; end of file = it never runs. */
+  readonly goFd: number;
 }
 
 /** What to spawn so that the process runs confined. It holds no resources: an unused one needs no clean-up. */
@@ -52,8 +73,10 @@ export interface ConfinedCommand {
    * Undefined = the spawned process is itself the program.
    */
   readonly statusFd: number | undefined;
-  /** Name (`/proc/PID/comm`) that the payload bears before it becomes the program. */
-  readonly launcher: string | undefined;
+  /** Names (`/proc/PID/comm`) that the payload bears before it becomes the program. */
+  readonly launchers: readonly string[];
+  /** Undefined = no gate: the program runs as soon as the chain does. */
+  readonly gate: StartGate | undefined;
 }
 
 /**

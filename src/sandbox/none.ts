@@ -45,7 +45,8 @@ export function createUnconfinedEngine({ hasTools, ownUsers, inherited }: Unconf
         cwd: directories.code,
         inputs: new Map(),
         statusFd: undefined,
-        launcher: undefined,
+        launchers: [],
+        gate: undefined,
       };
     },
     containment: () => containment(hasTools, ownUsers),

@@ -141,6 +141,7 @@ function plain(file: string, args: readonly string[]): ConfinedCommand {
     cwd: '/',
     inputs: new Map(),
     statusFd: undefined,
-    launcher: undefined,
+    launchers: [],
+    gate: undefined,
   };
 }

@@ -296,6 +296,23 @@ export const ErrorReason = {
   BAD_CONFIG: 132,
   /** HOST_STOPPING - The host is stopping. */
   HOST_STOPPING: 133,
+  /**
+   * MEMORY_LIMIT - The module's processes needed more memory than their limit; the system or the host ended them. The operator may raise
+   * `memory_mb`, or the author mend a leak.
+   */
+  MEMORY_LIMIT: 134,
+  /**
+   * DISK_LIMIT - The module's data directory grew over its limit; the host ended the module. The operator may raise `data_mb` or clear
+   * the directory.
+   */
+  DISK_LIMIT: 135,
+  /** MODULE_HUNG - The module lived but did not answer its health checks; the host ended it. */
+  MODULE_HUNG: 136,
+  /**
+   * NETWORK_UNAVAILABLE - A network grant cannot be given on this machine or under the operator's policy: the message names the grant and the
+   * cure.
+   */
+  NETWORK_UNAVAILABLE: 137,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -436,6 +453,10 @@ export namespace ErrorReason {
   export type DATA_TOO_NEW = typeof ErrorReason.DATA_TOO_NEW;
   export type BAD_CONFIG = typeof ErrorReason.BAD_CONFIG;
   export type HOST_STOPPING = typeof ErrorReason.HOST_STOPPING;
+  export type MEMORY_LIMIT = typeof ErrorReason.MEMORY_LIMIT;
+  export type DISK_LIMIT = typeof ErrorReason.DISK_LIMIT;
+  export type MODULE_HUNG = typeof ErrorReason.MODULE_HUNG;
+  export type NETWORK_UNAVAILABLE = typeof ErrorReason.NETWORK_UNAVAILABLE;
   export type UNRECOGNIZED = typeof ErrorReason.UNRECOGNIZED;
 }
 
@@ -843,6 +864,18 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 133:
     case "ERROR_REASON_HOST_STOPPING":
       return ErrorReason.HOST_STOPPING;
+    case 134:
+    case "ERROR_REASON_MEMORY_LIMIT":
+      return ErrorReason.MEMORY_LIMIT;
+    case 135:
+    case "ERROR_REASON_DISK_LIMIT":
+      return ErrorReason.DISK_LIMIT;
+    case 136:
+    case "ERROR_REASON_MODULE_HUNG":
+      return ErrorReason.MODULE_HUNG;
+    case 137:
+    case "ERROR_REASON_NETWORK_UNAVAILABLE":
+      return ErrorReason.NETWORK_UNAVAILABLE;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -1120,6 +1153,14 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_BAD_CONFIG";
     case ErrorReason.HOST_STOPPING:
       return "ERROR_REASON_HOST_STOPPING";
+    case ErrorReason.MEMORY_LIMIT:
+      return "ERROR_REASON_MEMORY_LIMIT";
+    case ErrorReason.DISK_LIMIT:
+      return "ERROR_REASON_DISK_LIMIT";
+    case ErrorReason.MODULE_HUNG:
+      return "ERROR_REASON_MODULE_HUNG";
+    case ErrorReason.NETWORK_UNAVAILABLE:
+      return "ERROR_REASON_NETWORK_UNAVAILABLE";
     case ErrorReason.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";

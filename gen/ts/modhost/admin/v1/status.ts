@@ -229,6 +229,73 @@ export interface ModuleStatus {
   recentCrashes: number;
   /** OPTIONAL. Time to the next start, milliseconds; 0 unless the state is BACKOFF. */
   restartInMs: number;
+  /** OPTIONAL. What its processes use now; absent when the host has started none. */
+  usage:
+    | Usage
+    | undefined;
+  /** OPTIONAL. Its last steps, the oldest first, at most 32. */
+  history: Transition[];
+  /** OPTIONAL. False when the module has missed its last health check, or does not run. */
+  responsive: boolean;
+  /** REQUIRED. Health checks missed in a row. */
+  missedProbes: number;
+  /** OPTIONAL. What it may do on the network and has done; absent when it runs without network. */
+  network: NetworkUse | undefined;
+}
+
+/** Transition is one step in the life of a module. */
+export interface Transition {
+  /** REQUIRED. When, milliseconds since the Unix epoch. */
+  timeUnixMs: bigint;
+  /** REQUIRED. State until then. */
+  from: ModuleState;
+  /** REQUIRED. State from then on. */
+  to: ModuleState;
+  /** REQUIRED. Why, for people, escaped. */
+  reason: string;
+  /** OPTIONAL. The spawn concerned; empty when no process ran. */
+  instanceId: string;
+}
+
+/** Usage is what all processes of one module use together. */
+export interface Usage {
+  /**
+   * REQUIRED. Memory in bytes: the sum of the proportional set sizes (PSS) of its processes, in which a page shared by n
+   * processes counts for one n-th in each.
+   */
+  memoryBytes: bigint;
+  /** OPTIONAL. Memory that its control group is charged with, bytes, page cache included; 0 where there is no such group. */
+  chargedBytes: bigint;
+  /** REQUIRED. Processor time since its start, milliseconds. */
+  cpuMs: bigint;
+  /** REQUIRED. Processor time over the last interval of measurement, percent of one core. */
+  cpuPercent: number;
+  /** REQUIRED. Processes and threads. */
+  pids: number;
+  /** REQUIRED. Open files of the process that has the most. */
+  openFiles: number;
+  /** REQUIRED. Size of its data directory, bytes on disk. */
+  dataBytes: bigint;
+  /** REQUIRED. When it was measured, milliseconds since the Unix epoch. */
+  measuredUnixMs: bigint;
+}
+
+/** NetworkUse is what one module may do on the network, and what it has done since its start. */
+export interface NetworkUse {
+  /** OPTIONAL. Grants in force, in words like `tcp to pool.example:3333` or `tcp on port 3333`. */
+  grants: string[];
+  /** REQUIRED. Connections and UDP exchanges open now. */
+  open: number;
+  /** REQUIRED. Connections and UDP exchanges that came about. */
+  opened: bigint;
+  /** REQUIRED. Attempts that policy refused. */
+  refused: bigint;
+  /** REQUIRED. Attempts that failed on the network. */
+  failed: bigint;
+  /** REQUIRED. Bytes that the module sent. */
+  sentBytes: bigint;
+  /** REQUIRED. Bytes that the module received. */
+  receivedBytes: bigint;
 }
 
 /** SessionCounters count what one session has done. */
@@ -1243,6 +1310,11 @@ function createBaseModuleStatus(): ModuleStatus {
     limits: undefined,
     recentCrashes: 0,
     restartInMs: 0,
+    usage: undefined,
+    history: [],
+    responsive: false,
+    missedProbes: 0,
+    network: undefined,
   };
 }
 
@@ -1342,6 +1414,21 @@ export const ModuleStatus: MessageFns<ModuleStatus> = {
     }
     if (message.restartInMs !== 0) {
       writer.uint32(216).uint32(message.restartInMs);
+    }
+    if (message.usage !== undefined) {
+      Usage.encode(message.usage, writer.uint32(226).fork()).join();
+    }
+    for (const v of message.history) {
+      Transition.encode(v!, writer.uint32(234).fork()).join();
+    }
+    if (message.responsive !== false) {
+      writer.uint32(240).bool(message.responsive);
+    }
+    if (message.missedProbes !== 0) {
+      writer.uint32(248).uint32(message.missedProbes);
+    }
+    if (message.network !== undefined) {
+      NetworkUse.encode(message.network, writer.uint32(258).fork()).join();
     }
     return writer;
   },
@@ -1595,6 +1682,46 @@ export const ModuleStatus: MessageFns<ModuleStatus> = {
             message.restartInMs = reader.uint32();
             continue;
           }
+          case 28: {
+            if (tag !== 226) {
+              break;
+            }
+
+            message.usage = Usage.decode(reader, reader.uint32());
+            continue;
+          }
+          case 29: {
+            if (tag !== 234) {
+              break;
+            }
+
+            message.history.push(Transition.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 30: {
+            if (tag !== 240) {
+              break;
+            }
+
+            message.responsive = reader.bool();
+            continue;
+          }
+          case 31: {
+            if (tag !== 248) {
+              break;
+            }
+
+            message.missedProbes = reader.uint32();
+            continue;
+          }
+          case 32: {
+            if (tag !== 258) {
+              break;
+            }
+
+            message.network = NetworkUse.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1688,6 +1815,17 @@ export const ModuleStatus: MessageFns<ModuleStatus> = {
         : isSet(object.restart_in_ms)
         ? globalThis.Number(object.restart_in_ms)
         : 0,
+      usage: isSet(object.usage) ? Usage.fromJSON(object.usage) : undefined,
+      history: globalThis.Array.isArray(object?.history)
+        ? object.history.map((e: any) => Transition.fromJSON(e))
+        : [],
+      responsive: isSet(object.responsive) ? globalThis.Boolean(object.responsive) : false,
+      missedProbes: isSet(object.missedProbes)
+        ? globalThis.Number(object.missedProbes)
+        : isSet(object.missed_probes)
+        ? globalThis.Number(object.missed_probes)
+        : 0,
+      network: isSet(object.network) ? NetworkUse.fromJSON(object.network) : undefined,
     };
   },
 
@@ -1774,6 +1912,21 @@ export const ModuleStatus: MessageFns<ModuleStatus> = {
     if (message.restartInMs !== 0) {
       obj.restartInMs = Math.round(message.restartInMs);
     }
+    if (message.usage !== undefined) {
+      obj.usage = Usage.toJSON(message.usage);
+    }
+    if (message.history?.length) {
+      obj.history = message.history.map((e) => Transition.toJSON(e));
+    }
+    if (message.responsive !== false) {
+      obj.responsive = message.responsive;
+    }
+    if (message.missedProbes !== 0) {
+      obj.missedProbes = Math.round(message.missedProbes);
+    }
+    if (message.network !== undefined) {
+      obj.network = NetworkUse.toJSON(message.network);
+    }
     return obj;
   },
 
@@ -1821,6 +1974,584 @@ export const ModuleStatus: MessageFns<ModuleStatus> = {
       : undefined;
     message.recentCrashes = object.recentCrashes ?? 0;
     message.restartInMs = object.restartInMs ?? 0;
+    message.usage = (object.usage !== undefined && object.usage !== null) ? Usage.fromPartial(object.usage) : undefined;
+    message.history = object.history?.map((e) => Transition.fromPartial(e)) || [];
+    message.responsive = object.responsive ?? false;
+    message.missedProbes = object.missedProbes ?? 0;
+    message.network = (object.network !== undefined && object.network !== null)
+      ? NetworkUse.fromPartial(object.network)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseTransition(): Transition {
+  return { timeUnixMs: 0n, from: 0, to: 0, reason: "", instanceId: "" };
+}
+
+export const Transition: MessageFns<Transition> = {
+  encode(message: Transition, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.timeUnixMs !== 0n) {
+      if (BigInt.asUintN(64, message.timeUnixMs) !== message.timeUnixMs) {
+        throw new globalThis.Error("value provided for field message.timeUnixMs of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.timeUnixMs);
+    }
+    if (message.from !== 0) {
+      writer.uint32(16).int32(message.from);
+    }
+    if (message.to !== 0) {
+      writer.uint32(24).int32(message.to);
+    }
+    if (message.reason !== "") {
+      writer.uint32(34).string(message.reason);
+    }
+    if (message.instanceId !== "") {
+      writer.uint32(42).string(message.instanceId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Transition {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransition();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.timeUnixMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.from = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.to = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.instanceId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Transition {
+    return {
+      timeUnixMs: isSet(object.timeUnixMs)
+        ? BigInt(object.timeUnixMs)
+        : isSet(object.time_unix_ms)
+        ? BigInt(object.time_unix_ms)
+        : 0n,
+      from: isSet(object.from) ? moduleStateFromJSON(object.from) : 0,
+      to: isSet(object.to) ? moduleStateFromJSON(object.to) : 0,
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+      instanceId: isSet(object.instanceId)
+        ? globalThis.String(object.instanceId)
+        : isSet(object.instance_id)
+        ? globalThis.String(object.instance_id)
+        : "",
+    };
+  },
+
+  toJSON(message: Transition): unknown {
+    const obj: any = {};
+    if (message.timeUnixMs !== 0n) {
+      obj.timeUnixMs = message.timeUnixMs.toString();
+    }
+    if (message.from !== 0) {
+      obj.from = moduleStateToJSON(message.from);
+    }
+    if (message.to !== 0) {
+      obj.to = moduleStateToJSON(message.to);
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    if (message.instanceId !== "") {
+      obj.instanceId = message.instanceId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Transition>): Transition {
+    return Transition.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Transition>): Transition {
+    const message = createBaseTransition();
+    message.timeUnixMs = (object.timeUnixMs !== undefined && object.timeUnixMs !== null)
+      ? BigInt(object.timeUnixMs)
+      : 0n;
+    message.from = object.from ?? 0;
+    message.to = object.to ?? 0;
+    message.reason = object.reason ?? "";
+    message.instanceId = object.instanceId ?? "";
+    return message;
+  },
+};
+
+function createBaseUsage(): Usage {
+  return {
+    memoryBytes: 0n,
+    chargedBytes: 0n,
+    cpuMs: 0n,
+    cpuPercent: 0,
+    pids: 0,
+    openFiles: 0,
+    dataBytes: 0n,
+    measuredUnixMs: 0n,
+  };
+}
+
+export const Usage: MessageFns<Usage> = {
+  encode(message: Usage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.memoryBytes !== 0n) {
+      if (BigInt.asUintN(64, message.memoryBytes) !== message.memoryBytes) {
+        throw new globalThis.Error("value provided for field message.memoryBytes of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.memoryBytes);
+    }
+    if (message.chargedBytes !== 0n) {
+      if (BigInt.asUintN(64, message.chargedBytes) !== message.chargedBytes) {
+        throw new globalThis.Error("value provided for field message.chargedBytes of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.chargedBytes);
+    }
+    if (message.cpuMs !== 0n) {
+      if (BigInt.asUintN(64, message.cpuMs) !== message.cpuMs) {
+        throw new globalThis.Error("value provided for field message.cpuMs of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.cpuMs);
+    }
+    if (message.cpuPercent !== 0) {
+      writer.uint32(33).double(message.cpuPercent);
+    }
+    if (message.pids !== 0) {
+      writer.uint32(40).uint32(message.pids);
+    }
+    if (message.openFiles !== 0) {
+      writer.uint32(48).uint32(message.openFiles);
+    }
+    if (message.dataBytes !== 0n) {
+      if (BigInt.asUintN(64, message.dataBytes) !== message.dataBytes) {
+        throw new globalThis.Error("value provided for field message.dataBytes of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.dataBytes);
+    }
+    if (message.measuredUnixMs !== 0n) {
+      if (BigInt.asUintN(64, message.measuredUnixMs) !== message.measuredUnixMs) {
+        throw new globalThis.Error("value provided for field message.measuredUnixMs of type uint64 too large");
+      }
+      writer.uint32(64).uint64(message.measuredUnixMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Usage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUsage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.memoryBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.chargedBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.cpuMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.cpuPercent = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.pids = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.openFiles = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.dataBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.measuredUnixMs = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Usage {
+    return {
+      memoryBytes: isSet(object.memoryBytes)
+        ? BigInt(object.memoryBytes)
+        : isSet(object.memory_bytes)
+        ? BigInt(object.memory_bytes)
+        : 0n,
+      chargedBytes: isSet(object.chargedBytes)
+        ? BigInt(object.chargedBytes)
+        : isSet(object.charged_bytes)
+        ? BigInt(object.charged_bytes)
+        : 0n,
+      cpuMs: isSet(object.cpuMs) ? BigInt(object.cpuMs) : isSet(object.cpu_ms) ? BigInt(object.cpu_ms) : 0n,
+      cpuPercent: isSet(object.cpuPercent)
+        ? globalThis.Number(object.cpuPercent)
+        : isSet(object.cpu_percent)
+        ? globalThis.Number(object.cpu_percent)
+        : 0,
+      pids: isSet(object.pids) ? globalThis.Number(object.pids) : 0,
+      openFiles: isSet(object.openFiles)
+        ? globalThis.Number(object.openFiles)
+        : isSet(object.open_files)
+        ? globalThis.Number(object.open_files)
+        : 0,
+      dataBytes: isSet(object.dataBytes)
+        ? BigInt(object.dataBytes)
+        : isSet(object.data_bytes)
+        ? BigInt(object.data_bytes)
+        : 0n,
+      measuredUnixMs: isSet(object.measuredUnixMs)
+        ? BigInt(object.measuredUnixMs)
+        : isSet(object.measured_unix_ms)
+        ? BigInt(object.measured_unix_ms)
+        : 0n,
+    };
+  },
+
+  toJSON(message: Usage): unknown {
+    const obj: any = {};
+    if (message.memoryBytes !== 0n) {
+      obj.memoryBytes = message.memoryBytes.toString();
+    }
+    if (message.chargedBytes !== 0n) {
+      obj.chargedBytes = message.chargedBytes.toString();
+    }
+    if (message.cpuMs !== 0n) {
+      obj.cpuMs = message.cpuMs.toString();
+    }
+    if (message.cpuPercent !== 0) {
+      obj.cpuPercent = floatToJson(message.cpuPercent);
+    }
+    if (message.pids !== 0) {
+      obj.pids = Math.round(message.pids);
+    }
+    if (message.openFiles !== 0) {
+      obj.openFiles = Math.round(message.openFiles);
+    }
+    if (message.dataBytes !== 0n) {
+      obj.dataBytes = message.dataBytes.toString();
+    }
+    if (message.measuredUnixMs !== 0n) {
+      obj.measuredUnixMs = message.measuredUnixMs.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Usage>): Usage {
+    return Usage.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Usage>): Usage {
+    const message = createBaseUsage();
+    message.memoryBytes = (object.memoryBytes !== undefined && object.memoryBytes !== null)
+      ? BigInt(object.memoryBytes)
+      : 0n;
+    message.chargedBytes = (object.chargedBytes !== undefined && object.chargedBytes !== null)
+      ? BigInt(object.chargedBytes)
+      : 0n;
+    message.cpuMs = (object.cpuMs !== undefined && object.cpuMs !== null) ? BigInt(object.cpuMs) : 0n;
+    message.cpuPercent = object.cpuPercent ?? 0;
+    message.pids = object.pids ?? 0;
+    message.openFiles = object.openFiles ?? 0;
+    message.dataBytes = (object.dataBytes !== undefined && object.dataBytes !== null) ? BigInt(object.dataBytes) : 0n;
+    message.measuredUnixMs = (object.measuredUnixMs !== undefined && object.measuredUnixMs !== null)
+      ? BigInt(object.measuredUnixMs)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseNetworkUse(): NetworkUse {
+  return { grants: [], open: 0, opened: 0n, refused: 0n, failed: 0n, sentBytes: 0n, receivedBytes: 0n };
+}
+
+export const NetworkUse: MessageFns<NetworkUse> = {
+  encode(message: NetworkUse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.grants) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.open !== 0) {
+      writer.uint32(16).uint32(message.open);
+    }
+    if (message.opened !== 0n) {
+      if (BigInt.asUintN(64, message.opened) !== message.opened) {
+        throw new globalThis.Error("value provided for field message.opened of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.opened);
+    }
+    if (message.refused !== 0n) {
+      if (BigInt.asUintN(64, message.refused) !== message.refused) {
+        throw new globalThis.Error("value provided for field message.refused of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.refused);
+    }
+    if (message.failed !== 0n) {
+      if (BigInt.asUintN(64, message.failed) !== message.failed) {
+        throw new globalThis.Error("value provided for field message.failed of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.failed);
+    }
+    if (message.sentBytes !== 0n) {
+      if (BigInt.asUintN(64, message.sentBytes) !== message.sentBytes) {
+        throw new globalThis.Error("value provided for field message.sentBytes of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.sentBytes);
+    }
+    if (message.receivedBytes !== 0n) {
+      if (BigInt.asUintN(64, message.receivedBytes) !== message.receivedBytes) {
+        throw new globalThis.Error("value provided for field message.receivedBytes of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.receivedBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NetworkUse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNetworkUse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.grants.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.open = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.opened = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.refused = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.failed = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.sentBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.receivedBytes = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): NetworkUse {
+    return {
+      grants: globalThis.Array.isArray(object?.grants) ? object.grants.map((e: any) => globalThis.String(e)) : [],
+      open: isSet(object.open) ? globalThis.Number(object.open) : 0,
+      opened: isSet(object.opened) ? BigInt(object.opened) : 0n,
+      refused: isSet(object.refused) ? BigInt(object.refused) : 0n,
+      failed: isSet(object.failed) ? BigInt(object.failed) : 0n,
+      sentBytes: isSet(object.sentBytes)
+        ? BigInt(object.sentBytes)
+        : isSet(object.sent_bytes)
+        ? BigInt(object.sent_bytes)
+        : 0n,
+      receivedBytes: isSet(object.receivedBytes)
+        ? BigInt(object.receivedBytes)
+        : isSet(object.received_bytes)
+        ? BigInt(object.received_bytes)
+        : 0n,
+    };
+  },
+
+  toJSON(message: NetworkUse): unknown {
+    const obj: any = {};
+    if (message.grants?.length) {
+      obj.grants = message.grants;
+    }
+    if (message.open !== 0) {
+      obj.open = Math.round(message.open);
+    }
+    if (message.opened !== 0n) {
+      obj.opened = message.opened.toString();
+    }
+    if (message.refused !== 0n) {
+      obj.refused = message.refused.toString();
+    }
+    if (message.failed !== 0n) {
+      obj.failed = message.failed.toString();
+    }
+    if (message.sentBytes !== 0n) {
+      obj.sentBytes = message.sentBytes.toString();
+    }
+    if (message.receivedBytes !== 0n) {
+      obj.receivedBytes = message.receivedBytes.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<NetworkUse>): NetworkUse {
+    return NetworkUse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NetworkUse>): NetworkUse {
+    const message = createBaseNetworkUse();
+    message.grants = object.grants?.map((e) => e) || [];
+    message.open = object.open ?? 0;
+    message.opened = (object.opened !== undefined && object.opened !== null) ? BigInt(object.opened) : 0n;
+    message.refused = (object.refused !== undefined && object.refused !== null) ? BigInt(object.refused) : 0n;
+    message.failed = (object.failed !== undefined && object.failed !== null) ? BigInt(object.failed) : 0n;
+    message.sentBytes = (object.sentBytes !== undefined && object.sentBytes !== null) ? BigInt(object.sentBytes) : 0n;
+    message.receivedBytes = (object.receivedBytes !== undefined && object.receivedBytes !== null)
+      ? BigInt(object.receivedBytes)
+      : 0n;
     return message;
   },
 };

@@ -16,6 +16,10 @@ export const ResourceType = {
   DISK: 3,
   /** NETWORK - Network traffic, in bytes per second. */
   NETWORK: 4,
+  /** PIDS - Processes and threads, as a number. */
+  PIDS: 5,
+  /** OPEN_FILES - Open files of the process that has the most, as a number. */
+  OPEN_FILES: 6,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -27,6 +31,8 @@ export namespace ResourceType {
   export type CPU = typeof ResourceType.CPU;
   export type DISK = typeof ResourceType.DISK;
   export type NETWORK = typeof ResourceType.NETWORK;
+  export type PIDS = typeof ResourceType.PIDS;
+  export type OPEN_FILES = typeof ResourceType.OPEN_FILES;
   export type UNRECOGNIZED = typeof ResourceType.UNRECOGNIZED;
 }
 
@@ -47,6 +53,12 @@ export function resourceTypeFromJSON(object: any): ResourceType {
     case 4:
     case "RESOURCE_TYPE_NETWORK":
       return ResourceType.NETWORK;
+    case 5:
+    case "RESOURCE_TYPE_PIDS":
+      return ResourceType.PIDS;
+    case 6:
+    case "RESOURCE_TYPE_OPEN_FILES":
+      return ResourceType.OPEN_FILES;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -66,6 +78,10 @@ export function resourceTypeToJSON(object: ResourceType): string {
       return "RESOURCE_TYPE_DISK";
     case ResourceType.NETWORK:
       return "RESOURCE_TYPE_NETWORK";
+    case ResourceType.PIDS:
+      return "RESOURCE_TYPE_PIDS";
+    case ResourceType.OPEN_FILES:
+      return "RESOURCE_TYPE_OPEN_FILES";
     case ResourceType.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
