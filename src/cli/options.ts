@@ -15,7 +15,8 @@ export function wholeNumber(min: number): (word: string) => number {
   };
 }
 
-function collect(word: string, earlier: string[]): string[] {
+/** Collects an option that may be given several times. */
+export function collect(word: string, earlier: string[]): string[] {
   return [...earlier, word];
 }
 

@@ -4,10 +4,11 @@ import { printable } from '../core/printable.js';
 import { readHostVersion } from '../host/version.js';
 import { LOG_LEVELS, type LogLevel } from '../manifest/operator.js';
 import type { LogsFlags } from './commands/logs.js';
+import type { UnitFlags } from './commands/unit.js';
 import type { AuditFlags } from './commands/watch.js';
 import type { AskFlags, CommandContext } from './context.js';
 import { EXIT, exitCodeOf } from './exit.js';
-import { wholeNumber, withAskOptions, withFollowOptions, withNodeOptions, withRunOptions } from './options.js';
+import { collect, wholeNumber, withAskOptions, withFollowOptions, withNodeOptions, withRunOptions } from './options.js';
 import type { RunFlags } from './settings.js';
 
 /** Closes every help page. */
@@ -78,6 +79,20 @@ function buildProgram(context: CommandContext, done: (work: Promise<number>) => 
     .action(async (kind: string, flags: object) => {
       const { connect } = await import('./commands/connect.js');
       await done(connect(context, kind, flags));
+    });
+  program
+    .command('unit')
+    .description('print a systemd unit for this installation; changes nothing')
+    .addOption(new Option('-c, --config <file>', "the operator's file that the unit names"))
+    .option(
+      '--user <name>',
+      'run host and modules as this user instead of root, who gives each module a user of its own',
+    )
+    .option('--session', 'a unit of your own session, for `systemctl --user`')
+    .option('--writable <dir>', 'a further directory in which the host may write; may be repeated', collect, [])
+    .action(async (flags: UnitFlags) => {
+      const { unit } = await import('./commands/unit.js');
+      await done(unit(context, flags));
     });
   const config = program.command('config').description("the operator's file");
   config

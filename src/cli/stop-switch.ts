@@ -26,8 +26,10 @@ export interface StopSwitch {
 /**
  * Makes the switch and takes the signals: SIGINT and SIGTERM, and SIGHUP, which a closed terminal sends and which would
  * otherwise leave sockets behind.
+ *
+ * @param onStopping hears once that the orderly stop begins
  */
-export function createStopSwitch(context: CommandContext, log: RunLog): StopSwitch {
+export function createStopSwitch(context: CommandContext, log: RunLog, onStopping: () => void): StopSwitch {
   let host: Host | undefined;
   let pressed = false;
   let settle: (code: number) => void = () => {};
@@ -45,6 +47,7 @@ export function createStopSwitch(context: CommandContext, log: RunLog): StopSwit
     if (pressed) return;
     pressed = true;
     log.logger.info({}, `stopping: ${why}`);
+    onStopping();
     const patience = setTimeout(() => {
       log.logger.error({}, `the stop took more than ${MAX_STOP_MS / 1000} s; leaving by force`);
       leave(EXIT.failed);

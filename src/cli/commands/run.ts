@@ -4,6 +4,7 @@ import { HostError } from '../../contract/error.js';
 import { createSystemClock } from '../../core/clock.js';
 import { createHost, type Host } from '../../host/host.js';
 import { openNode } from '../../host/open-node.js';
+import { createServiceNotifier } from '../../host/service-notify.js';
 import type { CommandContext } from '../context.js';
 import { EXIT, exitCodeOf } from '../exit.js';
 import { withProgress } from '../progress.js';
@@ -24,7 +25,8 @@ export async function run(context: CommandContext, flags: RunFlags): Promise<num
     logger: log.logger,
     dataDir: join(settings.dataDir, 'chain'),
   });
-  const stopSwitch = createStopSwitch(context, log);
+  const service = createServiceNotifier(context.env);
+  const stopSwitch = createStopSwitch(context, log, () => void service.stopping());
   const { config } = settings;
   const host = createHost({
     modulesDir: settings.modulesDir,
@@ -50,6 +52,7 @@ export async function run(context: CommandContext, flags: RunFlags): Promise<num
   try {
     await withProgress(context.terminal, `starting on ${settings.node.kind}`, host.start());
     await log.tellStart(host);
+    void service.ready(`on ${settings.node.kind}`);
     void loadAll(host, log, stopSwitch);
     return await stopSwitch.stopped;
   } catch (thrown) {
@@ -64,6 +67,7 @@ export async function run(context: CommandContext, flags: RunFlags): Promise<num
     return exitCodeOf(error) === EXIT.ok ? EXIT.failed : exitCodeOf(error);
   } finally {
     stopSwitch.release();
+    service.close();
     log.flush();
     if (settings.ownSocketDir) {
       removeEmpty(settings.socketDir);
