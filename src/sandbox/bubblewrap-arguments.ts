@@ -23,6 +23,13 @@ const ROOT_ENTRIES = ['/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32'];
 const ETC_ENTRIES = ['ld.so.cache', 'alternatives', 'ssl/certs', 'ca-certificates', 'pki/tls/certs', 'localtime'];
 const JAVA_ETC = /^java-[0-9]+-openjdk$/;
 
+/**
+ * bubblewrap's own first process runs as the module's user: through `/proc/1/mem` the module could write its program into
+ * it, take back the death signal that ends the sandbox with the host, and read descriptors, arguments and environment of
+ * bubblewrap. An empty directory lies over it.
+ */
+const HIDDEN_FIRST_PROCESS = ['--size', '4096', '--tmpfs', '/proc/1', '--remount-ro', '/proc/1'];
+
 /** One directory or file of the host, and where it is shown inside. */
 export interface Bind {
   readonly source: string;
@@ -57,7 +64,7 @@ export function bubblewrapArguments(layout: SandboxLayout, etcNames: readonly st
     args.push('--ro-bind-try', `/etc/${name}`, `/etc/${name}`);
   }
   for (const name of ['passwd', 'group', 'hosts', 'nsswitch.conf']) readOnly(`${layout.etc}/${name}`, `/etc/${name}`);
-  args.push('--proc', '/proc', '--dev', '/dev');
+  args.push('--proc', '/proc', ...HIDDEN_FIRST_PROCESS, '--dev', '/dev');
   args.push('--size', String(SCRATCH_BYTES), '--tmpfs', '/dev/shm', '--remount-ro', '/dev');
   args.push('--size', String(SCRATCH_BYTES), '--tmpfs', '/tmp');
   for (const { source, target } of layout.readOnly) readOnly(source, target);
