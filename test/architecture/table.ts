@@ -20,7 +20,10 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   manifest: { rooms: ['contract', 'core'], packages: ['smol-toml', 'zod'] },
   trust: { rooms: ['manifest', 'contract', 'core'], packages: ['@noble/hashes', '@noble/curves'] },
   sandbox: { rooms: ['contract', 'core'] },
-  process: { rooms: ['sandbox', 'manifest:types', 'contract', 'core'] },
+  // What a module may reach, and the relaying of it; starts no process: process opens the listeners inside a namespace and
+  // host hands them over.
+  network: { rooms: ['contract', 'core', 'gen:types'] },
+  process: { rooms: ['network', 'sandbox', 'manifest:types', 'contract', 'core'] },
   registry: { rooms: ['trust', 'manifest', 'contract', 'core'], packages: ['zod', 'tar'] },
   // gen stands on the floor of the contract: its enums are the words that events, services and admin speak.
   events: { rooms: ['contract', 'core', 'gen'] },
@@ -44,7 +47,8 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   client: { rooms: ['contract', 'core', 'gen'], packages: ['@grpc/grpc-js'] },
   host: {
     rooms: [
-      ...['ipc', 'services', 'admin', 'session', 'events', 'registry', 'trust', 'process', 'sandbox', 'manifest'],
+      ...['ipc', 'services', 'admin', 'session', 'events', 'registry', 'trust', 'process', 'sandbox'],
+      ...['network', 'manifest'],
       ...['node-budget', 'node/bitcoind', 'node/btcd', 'node/devchain', 'node-api', 'contract', 'core', 'gen'],
     ],
     packages: ['pino', 'zod'],
@@ -75,7 +79,11 @@ export const GUARDED_NODE_MODULES: Readonly<Record<string, readonly string[]>> =
   'node:worker_threads': [],
   'node:http': ['node/jsonrpc', 'node/bitcoind', 'node/btcd', 'admin'],
   'node:https': ['node/jsonrpc', 'node/bitcoind', 'node/btcd'],
-  'node:net': ['ipc', 'node/jsonrpc', 'node/bitcoind', 'node/btcd'],
+  // network dials for modules; process runs the host's program inside a module's namespace.
+  'node:net': ['ipc', 'network', 'process', 'node/jsonrpc', 'node/bitcoind', 'node/btcd'],
+  'node:dgram': ['network', 'process'],
+  'node:dns': ['network'],
+  'node:dns/promises': ['network'],
   'node:tls': ['node/jsonrpc', 'node/btcd'],
 };
 
