@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, chownSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { HealthReport } from '../../gen/ts/modhost/v1/health.js';
+import { StopReason } from '../../gen/ts/modhost/v1/invocation.js';
 import { HostError } from '../contract/error.js';
 import type { MethodFacts } from '../contract/methods.js';
 import type { StrictWire } from '../contract/strict-wire.js';
@@ -23,6 +25,9 @@ import {
   TOKEN_BYTES,
 } from '../session/session.js';
 import type { Audit } from './audit.js';
+import { createDeadline } from './deadline.js';
+import { halt } from './halt.js';
+import { type ProbeMode, probeModule } from './probe.js';
 
 /** Name of the socket inside a spawn's directory; the directory's name is short, so that the whole path stays short. */
 export const SOCKET_NAME = 'host.sock';
@@ -95,8 +100,27 @@ export interface Spawn extends SpawnPaths {
   readonly ready: Promise<void>;
   /** Resolves once everything of the spawn is gone: process, socket, directory. */
   readonly ended: Promise<SpawnEnd>;
-  /** Asks the module to stop, waits its grace, kills it, and clears away. Idempotent. */
-  stop(): Promise<SpawnEnd>;
+  /**
+   * Asks the module to stop, waits its grace, kills it, and clears away. Idempotent: the first reason is told.
+   *
+   * @param reason default UNLOAD
+   */
+  stop(reason?: StopReason): Promise<SpawnEnd>;
+  /**
+   * Ends the spawn from within; `error` becomes its end's, unless it was asked to stop or failed before. Without a grace
+   * its calls are refused and its processes killed at once; with one it is asked to stop for reasons of policy.
+   *
+   * @param graceMs default 0
+   */
+  fail(error: HostError, graceMs?: number): void;
+  /**
+   * Asks the module whether it lives.
+   *
+   * @param mode default `invocation`, which falls back to PING as long as the module serves none
+   * @returns    what it says of itself; undefined when it lives and says nothing
+   * @throws     HostError DEADLINE_EXCEEDED for a missed probe; what ended the session when that is over
+   */
+  probe(timeoutMs: number, mode?: ProbeMode): Promise<HealthReport | undefined>;
 }
 
 /**
@@ -137,7 +161,7 @@ export async function createSpawn(room: SpawnRoom, options: SpawnOptions): Promi
   });
   ready.catch(() => {});
 
-  const startDeadline = createDeadline(options.startTimeoutMs, () => {
+  const startDeadline = createDeadline(room.clock, options.startTimeoutMs, () => {
     fail(
       new HostError('STARTUP_TIMEOUT', `${options.moduleId} was not ready within ${options.startTimeoutMs} ms`, {
         details: { timeoutMs: options.startTimeoutMs },
@@ -149,6 +173,7 @@ export async function createSpawn(room: SpawnRoom, options: SpawnOptions): Promi
     token,
     grants: options.grants,
     quota: options.quota,
+    clock: room.clock,
     log: options.log,
     listener: {
       opened(claims) {
@@ -182,9 +207,21 @@ export async function createSpawn(room: SpawnRoom, options: SpawnOptions): Promi
     },
   });
 
-  /** Ends the spawn from within: calls are refused at once, the process is killed, and the rest follows its exit. */
-  const fail = (error: HostError): void => {
+  /** What is under way to stop it. */
+  let halting: Promise<void> | undefined;
+  const stopBy = (reason: StopReason, graceMs: number): Promise<void> => {
+    startDeadline.clear();
+    session.invocations.retire();
+    const subject = { invocations: session.invocations, process: child, clock: room.clock, log: options.log };
+    halting ??= halt(subject, reason, graceMs).then(() => (external ? clearAway(undefined) : undefined));
+    return halting;
+  };
+  const fail = (error: HostError, graceMs = 0): void => {
     failure ??= error;
+    if (graceMs > 0 && session.state() !== 'closed') {
+      void stopBy(StopReason.POLICY, graceMs);
+      return;
+    }
     session.close(failure);
     if (child !== undefined) void child.kill();
     // a process that is just being started is killed as soon as it can be
@@ -213,7 +250,7 @@ export async function createSpawn(room: SpawnRoom, options: SpawnOptions): Promi
     return clearing;
   };
 
-  const gone = createDeadline(EXTERNAL_GONE_MS, () =>
+  const gone = createDeadline(room.clock, EXTERNAL_GONE_MS, () =>
     fail(new HostError('MODULE_CRASHED', `${options.moduleId} closed its last connection`)),
   );
   try {
@@ -267,13 +304,25 @@ export async function createSpawn(room: SpawnRoom, options: SpawnOptions): Promi
     connectionCount: () => server?.connectionCount() ?? 0,
     ready,
     ended,
-    async stop() {
-      stopping = true;
-      startDeadline.clear();
-      if (child === undefined) await clearAway(undefined);
-      else await child.stop(options.stopTimeoutMs);
+    async stop(reason = StopReason.UNLOAD) {
+      // one that has failed already is not stopped as asked
+      stopping ||= failure === undefined;
+      await stopBy(reason, options.stopTimeoutMs);
       return ended;
     },
+    fail,
+    probe: (timeoutMs, mode = 'invocation') =>
+      probeModule(
+        {
+          moduleId: options.moduleId,
+          invocations: session.invocations,
+          ended: session.ended,
+          ping: (ms) => server?.ping(ms) ?? Promise.resolve(true),
+        },
+        room.clock,
+        timeoutMs,
+        mode,
+      ),
   };
 }
 
@@ -293,23 +342,4 @@ function exitError(moduleId: string, exit: ExitReport | undefined): HostError | 
       details: exit.signal === null ? { code: exit.code ?? 0 } : { signal: exit.signal },
     },
   );
-}
-
-/** A deadline that begins once, may be moved while it runs, and is over when it is cleared. */
-function createDeadline(timeoutMs: number, onTimeout: () => void): { begin(): void; extend(): void; clear(): void } {
-  let timer: NodeJS.Timeout | undefined;
-  return {
-    begin() {
-      timer ??= setTimeout(onTimeout, timeoutMs);
-    },
-    extend() {
-      if (timer === undefined) return;
-      clearTimeout(timer);
-      timer = setTimeout(onTimeout, timeoutMs);
-    },
-    clear() {
-      clearTimeout(timer);
-      timer = undefined;
-    },
-  };
 }

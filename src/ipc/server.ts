@@ -9,6 +9,7 @@ import type { Session } from '../session/session.js';
 import { adaptService } from './adapt.js';
 import { createGuard, type GuardDecision } from './guard.js';
 import { gateHeaders } from './header-gate.js';
+import { createPinger } from './ping.js';
 import { listenUnix, type Owner } from './socket.js';
 import { answerForeignStatuses, type StatusMapper } from './status.js';
 import { refuseLooseFrames } from './strict-frames.js';
@@ -47,6 +48,8 @@ export interface Served {
 export interface ModuleServer {
   readonly socketPath: string;
   connectionCount(): number;
+  /** True when one of the connections answers an HTTP/2 PING within the time, and when there is none to ask. */
+  ping(timeoutMs: number): Promise<boolean>;
   /** Closes every connection, those of wrong tokens among them; the socket stays. */
   dropConnections(): void;
   /** Lets running calls end for `graceMs`, then closes everything and removes the socket. */
@@ -100,6 +103,7 @@ export async function createModuleServer(options: ModuleServerOptions): Promise<
     grpc.addService(adapted.definition, adapted.handlers as unknown as UntypedServiceImplementation);
   }
   const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
+  const pinger = createPinger(grpc, options.clock);
   const connections = new Set<Socket>();
   const timeoutMs = options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS;
 
@@ -138,6 +142,7 @@ export async function createModuleServer(options: ModuleServerOptions): Promise<
   return {
     socketPath: options.socketPath,
     connectionCount: () => connections.size,
+    ping: (timeoutMs) => pinger.ping(timeoutMs),
     dropConnections,
     close(graceMs) {
       closing ??= (async () => {

@@ -1,4 +1,5 @@
 import type { Invocation, InvocationResult } from '../../gen/ts/modhost/v1/invocation.js';
+import type { HostError } from '../contract/error.js';
 
 /** The work of one invocation: the oneof of `modhost.v1.Invocation`. */
 export type InvocationWork = NonNullable<Invocation['work']>;
@@ -10,20 +11,53 @@ export interface AskOptions {
   /** Time for the answer, milliseconds. */
   readonly timeoutMs: number;
   /** Gives the work up: the module is told. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** True for health checks and the wish to stop: they pass the module's own bound on open work. */
   readonly urgent?: boolean;
+  /** W3C trace context of the caller; default none. */
+  readonly traceParent?: string;
 }
 
 /** Work that the host hands to one module over its Serve stream. */
 export interface Invocations {
   /** True while the module has its Serve stream open. */
   serving(): boolean;
+  /** Invocations that wait for an answer, those that are not yet handed over among them. */
+  open(): number;
   /**
    * Hands one piece of work over and waits for its answer; a `failure` outcome is an answer too.
    *
-   * @throws HostError MODULE_UNAVAILABLE (no stream, or too much open), DEADLINE_EXCEEDED, CANCELLED, SESSION_CLOSED,
-   *   PROTOCOL_VIOLATION (the outcome does not fit the work)
+   * @throws HostError MODULE_UNAVAILABLE (no stream, the stream broke, the module stops, the session ended),
+   *   TOO_MANY_CALLS (too much is open), MESSAGE_TOO_LARGE, DEADLINE_EXCEEDED, CANCELLED or what the signal was aborted
+   *   with, PROTOCOL_VIOLATION (the outcome does not fit the work)
    */
   ask(work: InvocationWork, options: AskOptions): Promise<InvocationOutcome>;
+}
+
+/** What goes out in one message: a `modhost.v1.ServeResponse`. */
+export interface InvocationBatch {
+  invocations: Invocation[];
+  cancelledIds: bigint[];
+}
+
+/** The host's end of one Serve stream. The lane pulls from it as fast as its transport takes; it never waits for the lane. */
+export interface InvocationStream {
+  /** The next batch, at the earliest when there is something to tell; undefined once the stream has ended well. @throws what closed it */
+  next(): Promise<InvocationBatch | undefined>;
+  /** Bounds the work that the module wants to have open at a time; 0 = the host's bound. */
+  bound(maxConcurrent: number): void;
+  /** Takes answers; what was not asked on this stream, or was answered before, is ignored and counted. */
+  answer(results: readonly InvocationResult[]): void;
+  /** Ends it; what is open fails with MODULE_UNAVAILABLE. Without a reason it ends well. Idempotent. */
+  close(why?: HostError): void;
+}
+
+/** Both ends of one session's invocations. */
+export interface InvocationDesk extends Invocations {
+  /** Opens the stream that the module serves. @throws STREAM_EXISTS, SESSION_CLOSED */
+  attach(): InvocationStream;
+  /** From here on only urgent work is taken: the module is stopping. */
+  retire(): void;
+  /** The session has ended: nothing is taken any more, what is open fails. Idempotent. */
+  close(why: HostError): void;
 }

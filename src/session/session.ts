@@ -2,8 +2,11 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { HostError } from '../contract/error.js';
 import { negotiateProtocol } from '../contract/protocol.js';
+import type { Clock } from '../core/clock.js';
 import type { Logger } from '../core/logger.js';
 import type { Grants } from './grants.js';
+import { createInvocationDesk } from './invocation-desk.js';
+import type { InvocationDesk } from './invocations.js';
 import type { CallQuota } from './quota.js';
 
 /** Length of a spawn's token. */
@@ -47,11 +50,15 @@ export interface Session {
   readonly grants: Grants;
   readonly quota: CallQuota;
   readonly log: Logger;
+  /** Work that the host hands to the module, and the stream that the module serves. */
+  readonly invocations: InvocationDesk;
   /** Aborted, with a HostError as reason, when the session ends. */
   readonly ended: AbortSignal;
   state(): SessionState;
   /** Protocol version settled by the handshake; 0 before. */
   protocolVersion(): number;
+  /** Breaches of the rules of a stream, and wrong tokens. */
+  violations(): number;
   /** @throws BAD_TOKEN, IDENTITY_MISMATCH, VERSION_MISMATCH, PROTOCOL_UNSUPPORTED, SESSION_CLOSED */
   handshake(claims: HandshakeClaims): void;
   /** @throws HANDSHAKE_REQUIRED, ALREADY_READY */
@@ -69,6 +76,7 @@ export interface SessionOptions {
   grants: Grants;
   quota: CallQuota;
   listener: SessionListener;
+  clock: Clock;
   log: Logger;
 }
 
@@ -82,6 +90,15 @@ export function createSession(options: SessionOptions): Session {
   let state: SessionState = 'waiting';
   let protocol = 0;
   let misses = 0;
+  let breaches = 0;
+  const invocations = createInvocationDesk({
+    moduleId: identity.moduleId,
+    clock: options.clock,
+    onViolation(what) {
+      breaches += 1;
+      if (isWorthTelling(breaches)) options.log.warn({ reason: 'PROTOCOL_VIOLATION', count: breaches }, what);
+    },
+  });
 
   const assertAlive = (): void => {
     if (state === 'closed') throw end.signal.reason as HostError;
@@ -96,16 +113,17 @@ export function createSession(options: SessionOptions): Session {
     grants,
     quota: options.quota,
     log: options.log,
+    invocations,
     ended: end.signal,
     state: () => state,
     protocolVersion: () => protocol,
+    violations: () => misses + breaches,
     handshake(claims) {
       assertAlive();
       // digests have one length, so the comparison takes the same time whatever was sent
       if (!timingSafeEqual(digest(claims.token), expected)) {
         misses += 1;
-        // one that goes on guessing must not write the log full
-        if (misses <= MAX_TOKEN_MISSES || Number.isInteger(Math.log2(misses))) {
+        if (misses <= MAX_TOKEN_MISSES || isWorthTelling(misses)) {
           options.log.warn({ misses, tokenBytes: claims.token.byteLength }, 'handshake with a wrong token');
         }
         if (misses >= MAX_TOKEN_MISSES) listener.suspicious(misses);
@@ -138,10 +156,16 @@ export function createSession(options: SessionOptions): Session {
     close(why) {
       if (state === 'closed') return;
       state = 'closed';
+      invocations.close(why);
       end.abort(why);
       grants.withdrawAll();
     },
   };
+}
+
+/** One that goes on and on must not write the log full: the first is told, the second, the fourth, the eighth. */
+function isWorthTelling(count: number): boolean {
+  return Number.isInteger(Math.log2(count));
 }
 
 function digest(bytes: Uint8Array): Buffer {

@@ -68,6 +68,7 @@ export async function createRig(options: RigOptions = {}): Promise<Rig> {
     grants,
     quota: createCallQuota({ ratePerSecond: 1e6, burst: 1e6, maxInFlight: 128, ...options.quota }, clock),
     listener: { opened() {}, starting() {}, ready() {}, suspicious: (misses) => suspicious.push(misses) },
+    clock,
     log: createSilentLogger(),
   });
   const facts = {

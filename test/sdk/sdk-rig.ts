@@ -115,6 +115,7 @@ export async function createSdkRig(options: SdkRigOptions = {}): Promise<SdkRig>
         },
         suspicious: () => server.dropConnections(),
       },
+      clock: CLOCK,
       log: LOG,
     });
     const real = createChainReader(node, facts, CLOCK);

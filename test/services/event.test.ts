@@ -29,6 +29,7 @@ function openModule(granted: Permission[] = [], shared = createTestHub()) {
     grants,
     quota: createCallQuota({ ratePerSecond: 1_000, burst: 1_000, maxInFlight: 100 }, clock),
     listener: { opened() {}, starting() {}, ready() {}, suspicious() {} },
+    clock,
     log: createSilentLogger(),
   });
   const service = createEventService(session, {
