@@ -18,11 +18,18 @@ import type { ModuleDelivery } from '../events/delivery-stats.js';
 import { createEventHub } from '../events/hub.js';
 import type { HeardEvent, ListenOptions } from '../events/listener.js';
 import { type AdminServer, createAdminServer, MAX_ADMIN_CONNECTIONS } from '../ipc/admin-server.js';
-import { assertSocketPath, prepareDirectory, type ReservedSocket, reserveSocket } from '../ipc/socket.js';
+import {
+  assertSocketPath,
+  emptyDirectory,
+  prepareDirectory,
+  type ReservedSocket,
+  reserveSocket,
+} from '../ipc/socket.js';
 import { createStatusMapper } from '../ipc/status.js';
 import { secretConfigKeys } from '../manifest/config.js';
 import { createNodeBudget } from '../node/budget.js';
 import { defaultInterpreters } from '../process/interpreters.js';
+import { createLayBait } from '../process/lay-bait.js';
 import { createRunOnce } from '../process/run-once.js';
 import { createRunner } from '../process/runner.js';
 import { ETC_DIR } from '../sandbox/bubblewrap.js';
@@ -231,9 +238,9 @@ export function createHost(given: HostOptions): Host {
     prepareDirectory(options.socketDir, 0o711);
     // first of all: whoever has the socket may sweep, and nobody else
     reserved = await reserveSocket(adminSocket, MAX_ADMIN_CONNECTIONS);
-    sweepSpawns(options.socketDir);
+    sweepSpawns(options.socketDir, (name) => options.modules?.[name]?.run === 'external');
     const sandbox = await openSandbox({
-      minimum: options.sandboxMinimum ?? 'bubblewrap',
+      layBait: createLayBait(),
       runDir: options.socketDir,
       run: createRunOnce(),
       logger: log,
@@ -368,9 +375,14 @@ async function inTime(work: Promise<void>, timeoutMs: number): Promise<void> {
   }
 }
 
-/** Removes directories of spawns that a killed host left; the operator's socket has shown that no host is alive. */
-function sweepSpawns(socketDir: string): void {
+/**
+ * Removes what spawns of a killed host left; the operator's socket has shown that no host is alive. The directory of a
+ * module that is still external stays, since a container may have it mounted.
+ */
+function sweepSpawns(socketDir: string, isExternal: (name: string) => boolean): void {
   for (const { name } of readdirSync(socketDir, { withFileTypes: true })) {
-    if (/^(?:[0-9a-f]{8}|x-[a-z0-9-]+|canary-[A-Za-z0-9]{6})$/.test(name)) rmSync(join(socketDir, name), REMOVED_WHOLE);
+    const path = join(socketDir, name);
+    if (name.startsWith('x-') && isExternal(name.slice(2))) emptyDirectory(path);
+    else if (/^(?:[0-9a-f]{8}|x-[a-z0-9-]+|canary-[A-Za-z0-9]{6})$/.test(name)) rmSync(path, REMOVED_WHOLE);
   }
 }

@@ -10,7 +10,7 @@ import type { Clock } from '../core/clock.js';
 import type { Logger } from '../core/logger.js';
 import type { GuardDecision } from '../ipc/guard.js';
 import { createModuleServer, type ModuleServer, type Served } from '../ipc/server.js';
-import { type Owner, prepareDirectory } from '../ipc/socket.js';
+import { emptyDirectory, type Owner, prepareDirectory } from '../ipc/socket.js';
 import type { StatusMapper } from '../ipc/status.js';
 import { describeExit, type ExitReport } from '../process/exit.js';
 import type { RunningProcess } from '../process/running-process.js';
@@ -244,7 +244,9 @@ export async function createSpawn(room: SpawnRoom, options: SpawnOptions): Promi
       session.close(new HostError('SESSION_CLOSED', expected ? 'the module was stopped' : 'the module has ended'));
       if (opened) room.audit.record({ kind: 'SESSION_CLOSED', ...note });
       await server?.close(external ? EXTERNAL_DRAIN_MS : DRAIN_MS);
-      rmSync(dir, { recursive: true, force: true });
+      // a container may have an external module's directory mounted: it stays, and the next offer is found in it
+      if (external) emptyDirectory(dir);
+      else rmSync(dir, { recursive: true, force: true });
       settleEnd({ expected, exit, error });
     })();
     return clearing;

@@ -1,5 +1,6 @@
-import { chmodSync, chownSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, lstatSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { join } from 'node:path';
 import { type ErrorReason, HostError } from '../contract/error.js';
 
 /**
@@ -46,6 +47,11 @@ export function prepareDirectory(path: string, mode: number, unsafe: ErrorReason
   if (problem !== undefined) {
     throw new HostError(unsafe, `${path} ${problem}; give the host a directory of its own`);
   }
+}
+
+/** Removes everything in a directory, links themselves and not what they lead to; the directory stays the same one. */
+export function emptyDirectory(path: string): void {
+  for (const name of readdirSync(path)) rmSync(join(path, name), { recursive: true, force: true });
 }
 
 function makeDirectory(path: string, mode: number, unsafe: ErrorReason): string | undefined {

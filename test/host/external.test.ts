@@ -49,10 +49,13 @@ describe('a module that somebody else starts', () => {
     });
     await unary((done) => session.ready({}, done as never));
     const { instanceId } = rig.host.list()[0] ?? {};
+    const { ino } = statSync(join(rig.dir, 's', 'x-probe'));
     session.close();
     await until('the new offer', () => rig.host.list()[0]?.instanceId !== instanceId && existsSync(socketPath));
     await until('its token', () => rig.host.list()[0]?.externalTokenFile !== '');
     expect(rig.host.list()[0]).toMatchObject({ restarts: 1, recentCrashes: 1 });
+    // the same directory, not another of that name: a container that has it mounted sees the new socket
+    expect(statSync(join(rig.dir, 's', 'x-probe')).ino).toBe(ino);
     await ready(await rig.open('probe'));
     expect(STATES[rig.host.list()[0]?.state ?? 0]).toBe('RUNNING');
   });
