@@ -18,6 +18,8 @@ export interface AttachmentOptions {
   /** A process of the sandbox, held at its gate: its network namespace is the module's. */
   readonly sandboxPid: number;
   readonly listeners: readonly NetListener[];
+  /** Hears of each as it is open; nothing of the module runs yet. */
+  readonly onListener: (key: string, handle: Server | UdpSocket) => void;
   /** True when connections from outside will be carried in. */
   readonly inbound: boolean;
   readonly clock: Clock;
@@ -26,10 +28,8 @@ export interface AttachmentOptions {
   readonly onBroken: (error: HostError) => void;
 }
 
-/** Listeners inside a module's network namespace, held by the host, and the way in. */
+/** What holds the network of one module open. */
 export interface NetworkAttachment {
-  readonly tcp: ReadonlyMap<string, Server>;
-  readonly udp: ReadonlyMap<string, UdpSocket>;
   /** Undefined without inbound connections. */
   readonly relay: InboundRelay | undefined;
   /** Closes the listeners and ends the program; connections are their holders' to close. Idempotent. */
@@ -44,17 +44,15 @@ export interface NetworkAttachment {
  */
 export async function openNetworkAttachment(options: AttachmentOptions): Promise<NetworkAttachment> {
   const namespace = namespaceOf(options.sandboxPid);
-  const tcp = new Map<string, Server>();
-  const udp = new Map<string, UdpSocket>();
+  const handles: (Server | UdpSocket)[] = [];
   const closeAll = (): void => {
-    for (const server of tcp.values()) server.close();
-    for (const socket of udp.values()) closeUdp(socket);
+    for (const handle of handles) closeHandle(handle);
   };
   let child: ChildProcess;
   try {
     child = await openIn(namespace, options.listeners, options.inbound, (key, handle) => {
-      if ('listen' in handle) tcp.set(key, handle);
-      else udp.set(key, handle);
+      handles.push(handle);
+      options.onListener(key, handle);
     });
   } catch (error) {
     closeAll();
@@ -71,8 +69,6 @@ export async function openNetworkAttachment(options: AttachmentOptions): Promise
     : undefined;
   let closing: Promise<void> | undefined;
   return {
-    tcp,
-    udp,
     relay,
     close() {
       closing ??= (async () => {
@@ -132,9 +128,9 @@ async function openIn(
   return child;
 }
 
-function closeUdp(socket: UdpSocket): void {
+function closeHandle(handle: Server | UdpSocket): void {
   try {
-    socket.close();
+    handle.close();
   } catch {
     // closed by its holder
   }

@@ -49,20 +49,24 @@ async function open({ key, transport, address, port }: NetListener): Promise<voi
   socket.close();
 }
 
+/** False when it cannot be opened, which was told. */
+async function tryOpen(listener: NetListener): Promise<boolean> {
+  try {
+    await open(listener);
+    return true;
+  } catch (error) {
+    await tell({ kind: 'failed', key: listener.key, code: (error as NodeJS.ErrnoException).code ?? String(error) });
+    return false;
+  }
+}
+
 async function openAll({ namespace, listeners, stay }: Extract<ToNamespace, { kind: 'open' }>): Promise<void> {
   // A number of a process may have come to mean another one: better none of the listeners than one on the host's network.
   if (readlinkSync('/proc/self/ns/net') !== namespace) {
     await tell({ kind: 'failed', key: '', code: 'OTHER_NAMESPACE' });
     process.exit(1);
   }
-  for (const listener of listeners) {
-    try {
-      await open(listener);
-    } catch (error) {
-      await tell({ kind: 'failed', key: listener.key, code: (error as NodeJS.ErrnoException).code ?? String(error) });
-      process.exit(1);
-    }
-  }
+  for (const listener of listeners) if (!(await tryOpen(listener))) process.exit(1);
   await tell({ kind: 'opened' });
   if (!stay) process.disconnect?.();
 }
@@ -70,6 +74,7 @@ async function openAll({ namespace, listeners, stay }: Extract<ToNamespace, { ki
 function onMessage(message: ToNamespace, handle: unknown): void {
   if (message.kind === 'open') void openAll(message);
   else if (message.kind === 'drop') carried.get(message.id)?.destroy(new Error('the host has ended it'));
+  else if (message.kind === 'bind') void tryOpen(message.listener);
   else if (handle instanceof Socket) {
     const { id, port } = message;
     carried.set(id, handle);

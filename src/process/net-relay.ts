@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
+import type { Socket as UdpSocket } from 'node:dgram';
 import type { Socket } from 'node:net';
 import { HostError } from '../contract/error.js';
 import type { Clock } from '../core/clock.js';
@@ -9,28 +10,36 @@ import type { FromNamespace, PeerShown, ToNamespace } from './net-wire.js';
 const MAX_RESTARTS = 3;
 /** That window, milliseconds. */
 const RESTART_WINDOW_MS = 60_000;
-/** Error code of connections that broke because the relay did. */
+/** Code of connections that broke because the relay did. */
 export const RELAY_GONE = 'RELAY_GONE';
 
-/** Who hears of one connection that is carried into a module's namespace. */
-export interface CarriedListener {
-  /** The module's server has accepted it. */
-  connected(shown: PeerShown): void;
-  /** Bytes since the last call. */
-  moved(sent: number, received: number): void;
-  /** Told once, and nothing after it; empty when both sides have ended in order. */
-  closed(code: string): void;
+/** Somebody outside. */
+export interface OuterPeer {
+  /** IP literal. */
+  readonly address: string;
+  readonly port: number;
 }
 
-/** Carries accepted connections to the module's own server. */
+/** Carries what comes from outside into a module's namespace. */
 export interface InboundRelay {
   /**
-   * Takes a connection that was accepted paused, nothing read from it; the caller lets go of it.
+   * Carries one connection, accepted paused and nothing read from it, to the module's own server on `port`. `moved` hears
+   * the bytes that the module has sent and received since its last call; aborting breaks the connection.
    *
-   * @param port on which the module's server listens inside
-   * @returns    ends the connection
+   * @returns empty after an orderly end, else the code of what broke it; never rejects
    */
-  carry(socket: Socket, port: number, listener: CarriedListener): () => void;
+  carry(
+    outer: Socket,
+    arrival: { readonly port: number; readonly peer: OuterPeer },
+    moved: (sent: number, received: number) => void,
+    signal: AbortSignal,
+  ): Promise<string>;
+  /**
+   * A datagram socket inside with this address and port.
+   *
+   * @throws HostError NETWORK_UNAVAILABLE
+   */
+  bindAs(peer: OuterPeer): Promise<UdpSocket>;
   close(): Promise<void>;
 }
 
@@ -46,13 +55,33 @@ export interface RelayOptions {
   readonly onBroken: (error: HostError) => void;
 }
 
+interface Carried {
+  readonly socket: Socket;
+  readonly moved: (sent: number, received: number) => void;
+  readonly resolve: (code: string) => void;
+}
+
+interface Wanted {
+  readonly resolve: (socket: UdpSocket) => void;
+  readonly reject: (error: HostError) => void;
+}
+
+/** What the operator should know when a module cannot see all of a peer. */
+const SHOWN_TEXT: Readonly<Record<Exclude<PeerShown, 'whole'>, string>> = {
+  address: "a peer's port was still in use inside: the module sees its address with another port",
+  hidden:
+    "a peer's address cannot be shown to the module, whose server listens on the other address family alone: it sees a loopback address",
+};
+
 /**
  * Makes the host's end of a relay. When the program in the namespace ends, its connections are broken, and it is replaced
  * at once; the ports stay open meanwhile, and connections that come in are refused.
  */
 export function createInboundRelay({ first, again, clock, log, onBroken }: RelayOptions): InboundRelay {
-  const carried = new Map<number, { listener: CarriedListener; socket: Socket }>();
+  const carried = new Map<number, Carried>();
+  const wanted = new Map<string, Wanted>();
   const restarts: number[] = [];
+  const told = new Set<PeerShown>(['whole']);
   let program: ChildProcess | undefined;
   let next = 1;
   let closed = false;
@@ -64,26 +93,42 @@ export function createInboundRelay({ first, again, clock, log, onBroken }: Relay
     carried.delete(id);
     // one that was still waiting for its turn to be handed over is here
     entry.socket.destroy();
-    entry.listener.closed(code);
+    entry.resolve(code);
   };
 
-  const onMessage = (message: FromNamespace): void => {
-    if (message.kind === 'connected') carried.get(message.id)?.listener.connected(message.shown);
-    else if (message.kind === 'moved') carried.get(message.id)?.listener.moved(message.sent, message.received);
+  const refuseWanted = (key: string, code: string): void => {
+    wanted.get(key)?.reject(new HostError('NETWORK_UNAVAILABLE', `the peer's address cannot be had inside: ${code}`));
+    wanted.delete(key);
+  };
+
+  const onMessage = (message: FromNamespace, handle: unknown): void => {
+    if (message.kind === 'moved') carried.get(message.id)?.moved(message.sent, message.received);
     else if (message.kind === 'closed') end(message.id, message.code);
+    else if (message.kind === 'failed') refuseWanted(message.key, message.code);
+    else if (message.kind === 'listener') {
+      const want = wanted.get(message.key);
+      wanted.delete(message.key);
+      if (want === undefined) (handle as UdpSocket).close();
+      else want.resolve(handle as UdpSocket);
+    } else if (message.kind === 'connected' && message.shown !== 'whole' && !told.has(message.shown)) {
+      told.add(message.shown);
+      log.warn({}, SHOWN_TEXT[message.shown]);
+    }
   };
 
   const use = (child: ChildProcess): void => {
     program = child;
     child.on('message', onMessage);
-    child.once('exit', (code, signal) => {
+    const onExit = (code: number | null, signal: NodeJS.Signals | null): void => {
       child.off('message', onMessage);
       program = undefined;
       for (const id of [...carried.keys()]) end(id, RELAY_GONE);
+      for (const key of [...wanted.keys()]) refuseWanted(key, RELAY_GONE);
       if (!closed) replacing = replace(signal ?? `code ${code}`);
-    });
-    // the first one may have ended before anybody looked
-    if (child.exitCode !== null || child.signalCode !== null) child.emit('exit', child.exitCode, child.signalCode);
+    };
+    // it may have ended before anybody looked
+    if (child.exitCode !== null || child.signalCode !== null) onExit(child.exitCode, child.signalCode);
+    else child.once('exit', onExit);
   };
 
   const replace = async (how: string): Promise<void> => {
@@ -92,42 +137,55 @@ export function createInboundRelay({ first, again, clock, log, onBroken }: Relay
     restarts.push(now);
     try {
       if (restarts.length > MAX_RESTARTS) throw new Error(`it has ended ${restarts.length} times`);
-      log.warn(
-        { how },
-        'the relay of inbound connections has ended; its connections are broken, another one takes its place',
-      );
+      log.warn({ how }, 'the relay of connections from outside has ended; another one takes its place');
       const child = await again();
-      if (closed) child.kill('SIGKILL');
+      if (closed) await killProgram(child);
       else use(child);
     } catch (cause) {
-      if (!closed)
-        onBroken(new HostError('NETWORK_UNAVAILABLE', `connections from outside cannot be kept up: ${how}`, { cause }));
+      if (closed) return;
+      const text = `connections from outside cannot be carried to the module any more: the relay ended with ${how}`;
+      onBroken(new HostError('NETWORK_UNAVAILABLE', text, { cause }));
     }
+  };
+
+  const send = (message: ToNamespace, socket?: Socket, onFailure: () => void = () => undefined): void => {
+    if (program?.connected) program.send(message, socket, (error) => void (error !== null && onFailure()));
+    else onFailure();
   };
 
   use(first);
   return {
-    carry(socket, port, listener) {
-      const id = next++;
-      if (program === undefined || !program.connected) {
-        socket.destroy();
-        listener.closed(RELAY_GONE);
-        return () => undefined;
-      }
-      socket.on('error', () => undefined);
-      carried.set(id, { listener, socket });
-      program.send({ kind: 'inbound', id, port } satisfies ToNamespace, socket, (error) => {
-        if (error !== null) end(id, RELAY_GONE);
-      });
-      return () => {
-        if (carried.has(id) && program?.connected) program.send({ kind: 'drop', id } satisfies ToNamespace);
-      };
-    },
+    carry: (socket, { port }, moved, signal) =>
+      new Promise((resolve) => {
+        const id = next++;
+        socket.on('error', () => undefined);
+        // the program breaks it and tells the end; where it is gone, the connection is as well
+        const drop = (): void => send({ kind: 'drop', id });
+        signal.addEventListener('abort', drop, { once: true });
+        carried.set(id, {
+          socket,
+          moved,
+          resolve(code) {
+            signal.removeEventListener('abort', drop);
+            resolve(code);
+          },
+        });
+        if (signal.aborted) end(id, 'ABORTED');
+        else send({ kind: 'inbound', id, port }, socket, () => end(id, RELAY_GONE));
+      }),
+    bindAs: ({ address, port }) =>
+      new Promise((resolve, reject) => {
+        const key = `peer ${next++}`;
+        wanted.set(key, { resolve, reject });
+        const listener = { key, transport: 'udp', address, port } as const;
+        send({ kind: 'bind', listener }, undefined, () => refuseWanted(key, RELAY_GONE));
+      }),
     async close() {
       closed = true;
       await replacing;
-      for (const id of [...carried.keys()]) end(id, '');
       await killProgram(program);
+      for (const id of [...carried.keys()]) end(id, '');
+      for (const key of [...wanted.keys()]) refuseWanted(key, RELAY_GONE);
     },
   };
 }

@@ -20,7 +20,9 @@ export type ToNamespace =
     }
   /** Comes with the handle of a connection that the host has accepted. */
   | { readonly kind: 'inbound'; readonly id: number; readonly port: number }
-  | { readonly kind: 'drop'; readonly id: number };
+  | { readonly kind: 'drop'; readonly id: number }
+  /** Wants a datagram socket with this address and port, which comes back under the key. */
+  | { readonly kind: 'bind'; readonly listener: NetListener };
 
 /** How far the module can see whom it speaks with: address and port, the address alone, or neither. */
 export type PeerShown = 'whole' | 'address' | 'hidden';
