@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { parseSandboxMinimumText, type SandboxMinimum } from '../contract/guarantee.js';
 import { LOG_LEVELS, NODE_KINDS } from '../manifest/operator.js';
 import { NETWORK_DIRS } from './places.js';
 
@@ -23,6 +24,19 @@ export function collect(word: string, earlier: string[]): string[] {
 const configOption = () =>
   new Option('-c, --config <file>', "the operator's file; by default that of the system or user").env('MODHOST_CONFIG');
 const socketDirOption = () => new Option('--socket-dir <dir>', 'directory of the sockets').env('MODHOST_SOCKET_DIR');
+
+/** The least containment, for `run` and for those who ask what a run would find. */
+export const sandboxMinimumOption = () =>
+  new Option(
+    '--sandbox-minimum <what>',
+    'least containment of modules: full, confined, limited, none, or guarantees with commas (default: confined)',
+  )
+    .argParser((word): SandboxMinimum => {
+      const minimum = parseSandboxMinimumText(word);
+      if (typeof minimum === 'object' && 'refused' in minimum) throw new InvalidArgumentError(`It ${minimum.refused}.`);
+      return minimum;
+    })
+    .env('MODHOST_SANDBOX_MINIMUM');
 
 /** Options of every command that asks a running host. */
 export function withAskOptions(command: Command): Command {
@@ -85,11 +99,7 @@ export function withRunOptions(command: Command): Command {
     )
     .addOption(socketDirOption())
     .option('--allow-unsigned <name>', 'let this module run although nobody vouches for it; repeatable', collect, [])
-    .addOption(
-      new Option('--sandbox-minimum <what>', 'least confinement that modules may run under (default: bubblewrap)')
-        .choices(['bubblewrap', 'none'])
-        .env('MODHOST_SANDBOX_MINIMUM'),
-    )
+    .addOption(sandboxMinimumOption())
     .addOption(new Option('--log-level <level>', 'default: info').choices(LOG_LEVELS).env('MODHOST_LOG_LEVEL'))
     .addOption(
       new Option('--log-format <form>', 'default: pretty on a terminal, else json')

@@ -45,7 +45,9 @@ persist = true                   # keep the chain in the data directory
 # sockets = "/run/modhost/main"  # keep it short: socket paths are limited to 103 bytes
 
 [sandbox]
-minimum = "bubblewrap"           # "none" lets modules run unconfined, at your own risk
+# "full", "confined", "limited" (without namespaces, as in most containers), "none" (at your own risk), or a list such as
+# ["filesystem", "network", "memory:watched"]; "modhost doctor" tells what this machine gives.
+minimum = "confined"
 
 # Caps: a module gets what its manifest asks, or the default, but never more than this.
 [limits]

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { HostError } from '../contract/error.js';
+import { DEFAULT_SANDBOX_MINIMUM, type SandboxMinimum } from '../contract/guarantee.js';
 import type { NodeChoice } from '../host/open-node.js';
 import {
   type LogFormat,
@@ -29,7 +30,7 @@ export interface RunFlags extends PlaceFlags {
   dataDir?: string;
   modulesDir?: string;
   allowUnsigned: string[];
-  sandboxMinimum?: 'bubblewrap' | 'none';
+  sandboxMinimum?: SandboxMinimum;
   logLevel?: LogLevel;
   logFormat?: LogFormat;
 }
@@ -52,7 +53,7 @@ export interface RunSettings extends FoundConfig {
   /** True when nobody named the sockets' directory. */
   ownSocketDir: boolean;
   allowUnsigned: readonly string[];
-  sandboxMinimum: 'bubblewrap' | 'none';
+  sandboxMinimum: SandboxMinimum;
   logLevel: LogLevel;
   logFormat: LogFormat;
   /** What the operator should be told about the settings themselves. */
@@ -101,7 +102,7 @@ export function resolveRun(flags: RunFlags, env: NodeJS.ProcessEnv): RunSettings
     socketDir: resolve(socketDir ?? join(places.sockets, network)),
     ownSocketDir: socketDir === undefined,
     allowUnsigned: flags.allowUnsigned,
-    sandboxMinimum: flags.sandboxMinimum ?? config.sandboxMinimum ?? 'bubblewrap',
+    sandboxMinimum: flags.sandboxMinimum ?? config.sandboxMinimum ?? DEFAULT_SANDBOX_MINIMUM,
     logLevel: flags.logLevel ?? config.log.level ?? 'info',
     logFormat: flags.logFormat ?? config.log.format ?? 'auto',
     warnings: settingsWarnings(found),

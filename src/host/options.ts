@@ -2,11 +2,16 @@ import { realpathSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { DevchainAct } from '../admin/host-control.js';
 import { HostError } from '../contract/error.js';
+import { parseSandboxMinimum, type SandboxMinimum } from '../contract/guarantee.js';
 import type { Permission } from '../contract/permission.js';
 import type { Clock } from '../core/clock.js';
 import type { Logger } from '../core/logger.js';
+import type { NetworkTable } from '../manifest/operator.js';
+import type { NameResolver } from '../network/resolver.js';
 import type { NodeApi } from '../node/node-api.js';
+import type { RestartTimes } from '../process/restart.js';
 import type { SomeLimits } from '../sandbox/limits.js';
+import { networkPolicy } from './network-policy.js';
 
 /** What the operator says of one module; every key is optional. */
 export interface ModuleSettings {
@@ -26,10 +31,20 @@ export interface ModuleSettings {
   config?: Readonly<Record<string, unknown>>;
   /** Further directories that its sandbox shows, read-only. */
   extraReadOnly?: readonly string[];
+  /** What it may do on the network, each thing where its manifest asks for it; `true`: all of that. Default nothing. */
+  network?: ModuleNetworkSettings;
 }
 
-/** Least containment under which a module may run: `bubblewrap`, or `none` at the operator's own risk. */
-export type SandboxMinimum = 'bubblewrap' | 'none';
+/** Grants of one module; `true` covers no address that is not public, such a one has to be listed. */
+export type ModuleNetworkSettings = boolean | NetworkTable;
+
+/** How the host reaches the network for its modules. */
+export interface NetworkSettings {
+  /** SOCKS5 proxy, `host:port`, Tor's for example: it carries everything that modules send. */
+  proxy?: string;
+  /** Only onion services are reached. */
+  onlynet?: 'onion';
+}
 
 /** What a host is made of. */
 export interface HostOptions {
@@ -45,9 +60,15 @@ export interface HostOptions {
   modules?: Readonly<Record<string, ModuleSettings>>;
   /** Names of modules that may run without verified signatures. */
   allowUnsigned?: readonly string[];
+  /** Least containment under which a module may run; default `confined`. A module below it is refused, the host runs. */
   sandboxMinimum?: SandboxMinimum;
   /** Caps over what manifests ask. */
   limits?: SomeLimits;
+  network?: NetworkSettings;
+  /** Turns the names that modules may reach into addresses; default what this machine knows. */
+  resolver?: NameResolver;
+  /** Waits between the restarts of a module that crashes; default 1 s, doubled up to 60 s, anew after 60 s of health. */
+  restartTimes?: Partial<RestartTimes>;
   /** Interpreters by the word that manifests use, for example `python` -> `/usr/bin/python3`. */
   interpreters?: Readonly<Record<string, string>>;
   /** Calls of all modules in flight to the node; default what the node's adapter says. */
@@ -69,6 +90,11 @@ export function assertOptions(options: HostOptions): void {
       throw new HostError('BAD_CONFIG', `${key} must name a directory`, { details: { key } });
     }
   }
+  const minimum = options.sandboxMinimum === undefined ? 'none' : parseSandboxMinimum(options.sandboxMinimum);
+  if (typeof minimum === 'object' && 'refused' in minimum) {
+    throw new HostError('BAD_CONFIG', `sandboxMinimum ${minimum.refused}`, { details: { key: 'sandboxMinimum' } });
+  }
+  networkPolicy(options.network);
   if (options.maxNodeCalls !== undefined && !(options.maxNodeCalls >= 1)) {
     throw new HostError('BAD_CONFIG', 'maxNodeCalls must be at least 1', { details: { key: 'maxNodeCalls' } });
   }

@@ -1,14 +1,19 @@
-import type { z } from 'zod';
+import { z } from 'zod';
+import { parseSandboxMinimum } from '../contract/guarantee.js';
 import { capabilityName, PERMISSIONS, permissionFromCapability } from '../contract/permission.js';
 import { nearest } from '../core/nearest.js';
-import { boolean, field, integer, isTable, list, map, refuse, table, text, word } from './field.js';
+import { boolean, field, integer, isTable, list, map, type Refusal, refuse, table, text, word } from './field.js';
 import { limitsTable } from './limits-table.js';
-import { nameRefusal } from './rules.js';
+import { hostAndPort, nameRefusal } from './rules.js';
 
 /** Most modules of one host that a file may name. */
 const MAX_MODULES = 1_000;
 /** Most entries of one list. */
 const MAX_LIST = 256;
+/** Most ports of one module; a manifest can ask for no more. */
+const MAX_PORTS = 64;
+/** Largest port. */
+const MAX_PORT = 65_535;
 /** PATH_MAX of Linux, bytes with the closing NUL. */
 const MAX_PATH_CHARS = 4_095;
 /** More calls per second than a node and a host on one machine can answer. */
@@ -27,6 +32,12 @@ const permission = () =>
     return refuse('BAD_VALUE', near === undefined ? 'is no permission' : `is no permission; did you mean '${near}'?`);
   });
 
+const sandboxMinimum = () =>
+  field((value) => {
+    const minimum = parseSandboxMinimum(value);
+    return typeof minimum === 'object' && 'refused' in minimum ? refuse('BAD_VALUE', minimum.refused) : minimum;
+  });
+
 /** A table that somebody else reads: the node's adapter, or the module's own schema. */
 const foreignTable = () => field((value) => (isTable(value) ? value : refuse('BAD_VALUE', 'must be a table')));
 
@@ -34,6 +45,40 @@ const interpreterRefusal = (name: string) =>
   /^[a-z][a-z0-9.+-]{0,31}$/.test(name)
     ? undefined
     : refuse('BAD_VALUE', "must be the short name of an interpreter, like 'python'");
+
+const networkTable = () =>
+  table({
+    outbound: list(hostAndPort(), MAX_LIST).optional(),
+    outbound_any: boolean().optional(),
+    inbound: list(inboundPort(), MAX_PORTS).optional(),
+    udp: boolean().optional(),
+    private: list(hostAndPort(), MAX_LIST).optional(),
+  });
+
+/** `true` for all that the manifest asks, or a table with exactly what is granted. */
+const networkGrants = () =>
+  z.unknown().transform((value, context): boolean | z.output<ReturnType<typeof networkTable>> => {
+    if (typeof value === 'boolean') return value;
+    const read = networkTable().safeParse(value);
+    if (read.success) return read.data;
+    for (const issue of read.error.issues) context.issues.push(issue as z.core.$ZodRawIssue);
+    return z.NEVER;
+  });
+
+/** A port, or `address:port` to be reachable at that address of this machine alone. */
+const inboundPort = () =>
+  field((value): { port: number; address: string | undefined } | Refusal => {
+    if (typeof value === 'bigint' && value >= 1n && value <= MAX_PORT)
+      return { port: Number(value), address: undefined };
+    const match = typeof value === 'string' ? /^(?:\[([0-9a-f:.]+)\]|([0-9.]+)):([1-9][0-9]{0,4})$/i.exec(value) : null;
+    const port = Number(match?.[3]);
+    return match !== null && port <= MAX_PORT
+      ? { port, address: match[1] ?? match[2] }
+      : refuse(
+          'BAD_VALUE',
+          "must be a port, like 3333, or an address of this machine with a port, like '127.0.0.1:3333'",
+        );
+  });
 
 const moduleTable = () =>
   table({
@@ -45,11 +90,11 @@ const moduleTable = () =>
     limits: limitsTable().optional(),
     config: foreignTable().optional(),
     extra_read_only: list(path(), MAX_LIST).optional(),
+    network: networkGrants().optional(),
   });
 
 /** Tables and keys of the design that this version does not act on: accepting them would be a promise not kept. */
 export const NOT_YET_SERVED: readonly (readonly string[])[] = [
-  ['network'],
   ['registry'],
   ['providers'],
   ['trust'],
@@ -66,12 +111,13 @@ export function operatorSchema() {
       data: path().optional(),
       sockets: path().optional(),
     }).optional(),
-    sandbox: table({ minimum: word('bubblewrap', 'none').optional() }).optional(),
+    sandbox: table({ minimum: sandboxMinimum().optional() }).optional(),
     limits: limitsTable().optional(),
     calls: table({
       per_second: integer('BAD_VALUE', 1, MAX_CALLS_PER_SECOND).optional(),
       node_in_flight: integer('BAD_VALUE', 1, MAX_NODE_CALLS).optional(),
     }).optional(),
+    network: table({ proxy: hostAndPort().optional(), onlynet: word('onion').optional() }).optional(),
     interpreters: map(interpreterRefusal, path(), MAX_LIST).optional(),
     log: table({
       level: word('trace', 'debug', 'info', 'warn', 'error').optional(),

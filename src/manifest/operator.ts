@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import type { z } from 'zod';
 import { HostError } from '../contract/error.js';
+import type { SandboxMinimum } from '../contract/guarantee.js';
 import type { Permission } from '../contract/permission.js';
 import { printable } from '../core/printable.js';
 import { isTable, orList } from './field.js';
@@ -27,6 +28,20 @@ export interface ModuleTable {
   /** Values for the manifest's `[config]`, unchecked. */
   config?: Readonly<Record<string, unknown>>;
   extraReadOnly?: readonly string[];
+  /** What it may do on the network: all that its manifest asks, or this. Absent = nothing. */
+  network?: boolean | NetworkTable;
+}
+
+/** `[modules.NAME.network]`: grants, each in force where the manifest asks for it. */
+export interface NetworkTable {
+  /** `host:port` */
+  readonly outbound?: readonly string[];
+  readonly outboundAny?: boolean;
+  /** Without an address: at every address of this machine. */
+  readonly inbound?: readonly { readonly port: number; readonly address?: string | undefined }[];
+  readonly udp?: boolean;
+  /** Those of `outbound` whose names may lead to private addresses. */
+  readonly private?: readonly string[];
 }
 
 /** The operator's file, read and checked. What was not written is absent. */
@@ -35,9 +50,11 @@ export interface OperatorConfig {
   readonly node: { readonly kind: NodeKind; readonly table: Readonly<Record<string, unknown>> } | undefined;
   /** Absolute paths. */
   readonly paths: { readonly modules?: string; readonly data?: string; readonly sockets?: string };
-  readonly sandboxMinimum: 'bubblewrap' | 'none' | undefined;
+  readonly sandboxMinimum: SandboxMinimum | undefined;
   /** Caps over what manifests ask. */
   readonly limits: AskedLimits;
+  /** `[network]`: a SOCKS5 proxy as `host:port` that carries what every module sends. */
+  readonly network: { readonly proxy?: string; readonly onlynet?: 'onion' };
   readonly calls: { readonly perSecond: number | undefined; readonly nodeInFlight: number | undefined };
   /** Programs by the word that manifests use; absolute paths. */
   readonly interpreters: Readonly<Record<string, string>>;
@@ -149,6 +166,7 @@ function build(document: OperatorDocument, baseDir: string, fail: Fail): Operato
     }),
     sandboxMinimum: document.sandbox?.minimum,
     limits: limitsOf(document.limits),
+    network: withoutUndefined({ proxy: document.network?.proxy, onlynet: document.network?.onlynet }),
     calls: { perSecond: document.calls?.per_second, nodeInFlight: document.calls?.node_in_flight },
     interpreters: Object.fromEntries([...(interpreters ?? [])].map(([name, path]) => [name, absolute(path)])),
     log: { level: document.log?.level, format: document.log?.format },
@@ -162,7 +180,7 @@ function build(document: OperatorDocument, baseDir: string, fail: Fail): Operato
 type WrittenModule = NonNullable<OperatorDocument['modules']> extends ReadonlyMap<string, infer T> ? T : never;
 
 function moduleTableOf(written: WrittenModule, absolute: (path: string) => string): ModuleTable {
-  const { enabled, run, unsigned, grants, config, path, limits, extra_read_only } = written;
+  const { enabled, run, unsigned, grants, config, path, limits, extra_read_only, network } = written;
   return withoutUndefined({
     enabled,
     run,
@@ -172,7 +190,18 @@ function moduleTableOf(written: WrittenModule, absolute: (path: string) => strin
     path: path === undefined ? undefined : absolute(path),
     limits: limits === undefined ? undefined : limitsOf(limits),
     extraReadOnly: extra_read_only?.map(absolute),
+    network: typeof network === 'object' ? networkTableOf(network) : network,
   });
+}
+
+function networkTableOf({
+  outbound,
+  outbound_any,
+  inbound,
+  udp,
+  private: marked,
+}: Exclude<WrittenModule['network'], boolean | undefined>): NetworkTable {
+  return withoutUndefined({ outbound, outboundAny: outbound_any, inbound, udp, private: marked });
 }
 
 function nodeOf(written: Record<string, unknown> | undefined, fail: Fail): OperatorConfig['node'] {

@@ -1,21 +1,4 @@
-/** The promises of containment, by the names of `modhost.v1.Guarantee`. */
-export const GUARANTEE_NAMES = [
-  'filesystem',
-  'network',
-  'processes',
-  'user',
-  'privileges',
-  'syscalls',
-  'memory',
-  'cpu',
-  'pids',
-  'open_files',
-  'disk',
-  'lifetime',
-] as const;
-
-/** One promise of containment. */
-export type GuaranteeName = (typeof GUARANTEE_NAMES)[number];
+import { GUARANTEE_NAMES, type GuaranteeName } from '../contract/guarantee.js';
 
 /** How far a promise holds: the kernel enforces it, the host looks on, it does not hold, or somebody else answers. */
 export type GuaranteeState = 'enforced' | 'watched' | 'none' | 'by-others';
