@@ -27,12 +27,16 @@ import {
 } from '../ipc/socket.js';
 import { createStatusMapper } from '../ipc/status.js';
 import { secretConfigKeys } from '../manifest/config.js';
+import { createNameResolver } from '../network/resolver.js';
 import { createNodeBudget } from '../node/budget.js';
 import { defaultInterpreters } from '../process/interpreters.js';
 import { createLayBait } from '../process/lay-bait.js';
+import { sweepChains } from '../process/leftovers.js';
 import { createRunOnce } from '../process/run-once.js';
 import { createRunner } from '../process/runner.js';
 import { ETC_DIR } from '../sandbox/bubblewrap.js';
+import { launchWord } from '../sandbox/gate.js';
+import type { ResourceGroups } from '../sandbox/group.js';
 import { createIdentityBook } from '../sandbox/identity.js';
 import { openSandbox } from '../sandbox/open.js';
 import { DEFAULT_EVENT_LIMITS } from '../services/event.js';
@@ -44,7 +48,7 @@ import { createAudit } from './audit.js';
 import { createChainReader } from './chain-reader.js';
 import { createHostControl } from './control.js';
 import { servedServices, wireGuarantee } from './facts.js';
-import { createLifecycle, type LoadOutcome } from './lifecycle.js';
+import { createLifecycle } from './lifecycle.js';
 import { createLifecycleEvents } from './lifecycle-events.js';
 import { createLogBook } from './log-book.js';
 import { createNodeEventPublisher } from './node-events.js';
@@ -53,6 +57,7 @@ import { createNodeWatch } from './node-status.js';
 import { assertOptions, type HostOptions, withRealDirectories } from './options.js';
 import type { HostParts, ServedModule } from './parts.js';
 import { createSessionServices, SERVICE_ENTRIES } from './session-services.js';
+import type { LoadOutcome } from './shelf.js';
 import { readHostVersion } from './version.js';
 
 /** How leftovers are removed: whatever is below, and without complaint when they are gone. */
@@ -151,6 +156,7 @@ export function createHost(given: HostOptions): Host {
 
   let reserved: ReservedSocket | undefined;
   let admin: AdminServer | undefined;
+  let groups: ResourceGroups | undefined;
   let running: Promise<{ lifecycle: ReturnType<typeof createLifecycle>; control: HostControl }> | undefined;
   let started: { lifecycle: ReturnType<typeof createLifecycle>; control: HostControl } | undefined;
   let stopped: Promise<void> | undefined;
@@ -164,6 +170,7 @@ export function createHost(given: HostOptions): Host {
     lifecycleEvents,
     eventLimits: DEFAULT_EVENT_LIMITS,
     callsPerSecond: options.callsPerSecond ?? DEFAULT_CALL_RATE,
+    resolver: options.resolver ?? createNameResolver(),
     spawnRoom: { socketDir: options.socketDir, methods, statuses, wire, clock, audit },
     serve(session, module) {
       const port = budget.forModule(session.identity.moduleId);
@@ -238,6 +245,7 @@ export function createHost(given: HostOptions): Host {
     prepareDirectory(options.socketDir, 0o711);
     // first of all: whoever has the socket may sweep, and nobody else
     reserved = await reserveSocket(adminSocket, MAX_ADMIN_CONNECTIONS);
+    const killed = sweepChains(launchWord(options.socketDir));
     sweepSpawns(options.socketDir, (name) => options.modules?.[name]?.run === 'external');
     const sandbox = await openSandbox({
       layBait: createLayBait(),
@@ -250,7 +258,12 @@ export function createHost(given: HostOptions): Host {
       engine: sandbox.engine,
       runner: createRunner({ engine: sandbox.engine, interpreters, logger: log, clock }),
       identities: sandbox.ownUsers ? createIdentityBook(join(options.dataDir, 'users.json')) : undefined,
+      groups: sandbox.groups,
+      cures: sandbox.cures,
     };
+    groups = sandbox.groups;
+    const leftovers = killed + ((await groups?.sweep()) ?? 0);
+    if (leftovers > 0) log.warn({ leftovers }, 'a host that was killed had left processes; they were killed');
     const lifecycle = createLifecycle(parts, confinement);
     const control = createHostControl({
       ...parts,
@@ -309,6 +322,7 @@ export function createHost(given: HostOptions): Host {
     audit.entries.close();
     logBook.lines.close();
     await step('admin', () => admin?.close() ?? reserved?.close());
+    await step('control groups', () => groups?.close());
     // nothing of a stopped host stays in its socket directory; only who held the directory may clear it
     if (reserved !== undefined) await step('files', () => rmSync(join(options.socketDir, ETC_DIR), REMOVED_WHOLE));
   };

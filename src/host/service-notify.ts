@@ -36,8 +36,7 @@ export function createServiceNotifier(env: Readonly<Record<string, string | unde
       env: { PATH: NOTIFY_PATH, NOTIFY_SOCKET: socket },
       cwd: '/',
       inputs: new Map(),
-      statusFd: undefined,
-      launchers: [],
+      nested: false,
       gate: undefined,
     });
   };

@@ -1,16 +1,23 @@
 import { chownSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { DEFAULT_SANDBOX_MINIMUM } from '../contract/guarantee.js';
 import { PERMISSIONS, type Permission } from '../contract/permission.js';
 import type { Manifest } from '../manifest/manifest.js';
 import type { Runner } from '../process/runner.js';
+import { boundedBy } from '../sandbox/containment.js';
 import type { SandboxEngine } from '../sandbox/engine.js';
+import type { ResourceGroup, ResourceGroups } from '../sandbox/group.js';
 import { externalContainment } from '../sandbox/guarantee.js';
 import type { IdentityBook } from '../sandbox/identity.js';
 import { effectiveLimits, type SomeLimits } from '../sandbox/limits.js';
+import { assertMinimum } from '../sandbox/minimum.js';
+import type { Sandbox } from '../sandbox/open.js';
 import { createGrants } from '../session/grants.js';
 import { createCallQuota, DEFAULT_CALL_BURST, DEFAULT_CALLS_IN_FLIGHT } from '../session/quota.js';
 import { sessionLimits } from './facts.js';
 import { LOG_BYTES_PER_SECOND } from './log-book.js';
+import type { ModuleHealth } from './module-health.js';
+import { type NetworkedStart, planModuleNetwork } from './module-network.js';
 import type { HostParts } from './parts.js';
 import type { Running, Slot } from './slot.js';
 import { createSpawn, SOCKET_NAME, TOKEN_NAME } from './spawn.js';
@@ -21,19 +28,30 @@ export interface Confinement {
   runner: Runner;
   /** Undefined where the host is not root: modules have the host's own user. */
   identities: IdentityBook | undefined;
+  /** Undefined where the host can make no control groups. */
+  groups?: ResourceGroups | undefined;
+  /** What would help where a guarantee does not hold. */
+  cures: Sandbox['cures'];
 }
 
 /** Starts one spawn of a module that may run: its limits, grants, directories, socket and process. */
 export type ModuleStart = (
   slot: Slot,
   config: Readonly<Record<string, unknown>>,
-  /** Hears that the module has shown its token. */
-  onOpened: (running: Running) => void,
+  hooks: StartHooks,
 ) => Promise<Running>;
+
+/** What the starter asks of who supervises the spawn. */
+export interface StartHooks {
+  /** Makes the health of the spawn. */
+  health(running: Running): ModuleHealth;
+  /** Hears that the module has shown its token. */
+  opened(running: Running): void;
+}
 
 /** Makes the starter of a host. */
 export function createModuleStart(parts: HostParts, confinement: Confinement): ModuleStart {
-  return async (slot, config, onOpened) => {
+  return async (slot, config, hooks) => {
     const { manifest, settings } = slot;
     const external = settings.run === 'external';
     const limits = effectiveLimits(
@@ -47,11 +65,26 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
       burst: Math.max(DEFAULT_CALL_BURST, parts.callsPerSecond),
       maxInFlight: DEFAULT_CALLS_IN_FLIGHT,
     };
+    if (!external) assertContained(slot.name, parts, confinement);
     const identity = external ? undefined : await confinement.identities?.identityOf(slot.name);
     const data = join(parts.options.dataDir, 'modules', slot.name);
     mkdirSync(data, { recursive: true, mode: 0o700 });
     if (identity !== undefined) chownSync(data, identity.uid, identity.gid);
     const log = parts.logBook.forModule(slot.name, LOG_BYTES_PER_SECOND);
+    const hostLog = parts.log.child({ module: slot.name });
+    const network = external
+      ? undefined
+      : planModuleNetwork({
+          manifest,
+          granted: settings.network,
+          settings: parts.options.network,
+          engine: confinement.engine,
+          resolver: parts.resolver,
+          clock: parts.clock,
+          log: hostLog,
+          onBroken: (error) => running.spawn?.fail(error),
+        });
+    const containment = external ? externalContainment() : confinement.engine.containment();
     const running: Running = {
       spawn: undefined as never,
       version: manifest.version,
@@ -59,15 +92,21 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
       started: false,
       log,
       withheld: PERMISSIONS.filter((asked) => manifest.capabilities.includes(asked) && !granted.includes(asked)),
-      containment: external ? externalContainment() : confinement.engine.containment(),
+      containment: network?.contain(containment) ?? containment,
+      network,
       limits: sessionLimits(limits, calls, parts.eventLimits),
       sdk: '',
       readyUnixMs: 0,
+      readyMonotonicMs: 0,
+      health: undefined as never,
+      monitor: undefined,
       progressPercent: 0,
       progressMessage: '',
       announced: false,
       calls: { total: 0n, denied: 0n, limited: 0n },
     };
+    let group: ResourceGroup | undefined;
+    running.health = hooks.health(running);
     const spawning = createSpawn(parts.spawnRoom, {
       moduleId: slot.name,
       version: manifest.version,
@@ -81,12 +120,13 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
       onDecision(decision) {
         running.calls.total += 1n;
         if (decision.allowed) return;
+        if (decision.reason !== undefined) slot.errors.add(decision.reason);
         if (decision.reason === 'RATE_LIMITED' || decision.reason === 'TOO_MANY_CALLS') running.calls.limited += 1n;
         else running.calls.denied += 1n;
       },
       onOpened(claims) {
         running.sdk = claims.sdk;
-        onOpened(running);
+        hooks.opened(running);
       },
       onStarting(percent, message) {
         running.progressPercent = percent;
@@ -94,37 +134,56 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
       },
       launch: external
         ? undefined
-        : (paths) =>
-            confinement.runner.start({
-              name: slot.name,
-              instanceId: paths.instanceId,
-              directories: { code: slot.dir, data, socket: paths.dir },
-              files: { socket: SOCKET_NAME, token: TOKEN_NAME },
-              entryPoint: manifest.entryPoint,
-              command: manifest.run.command,
-              env: manifest.run.env,
-              limits,
-              identity,
-              extraReadOnly: settings.extraReadOnly ?? [],
-              onLine: ({ stream, text }) => {
-                log.sink(stream === 'stdout' ? 'STDOUT' : 'STDERR').write({
-                  level: stream === 'stdout' ? 'info' : 'warn',
-                  message: text,
-                  target: '',
-                  timeUnixMs: 0n,
-                  fields: [],
-                });
-              },
-            }),
+        : async (paths) => {
+            group = await confinement.groups?.create(paths.instanceId, limits);
+            const start = (more: Partial<NetworkedStart>) =>
+              confinement.runner.start({
+                name: slot.name,
+                instanceId: paths.instanceId,
+                directories: { code: slot.dir, data, socket: paths.dir },
+                files: { socket: SOCKET_NAME, token: TOKEN_NAME },
+                entryPoint: manifest.entryPoint,
+                command: manifest.run.command,
+                env: manifest.run.env,
+                limits,
+                identity,
+                extraReadOnly: settings.extraReadOnly ?? [],
+                group,
+                bounded: boundedBy(confinement.groups?.powers),
+                onLine: ({ stream, text }) => {
+                  log.sink(stream === 'stdout' ? 'STDOUT' : 'STDERR').write({
+                    level: stream === 'stdout' ? 'info' : 'warn',
+                    message: text,
+                    target: '',
+                    timeUnixMs: 0n,
+                    fields: [],
+                  });
+                },
+                ...more,
+              });
+            return network === undefined ? start({}) : network.launch(manifest.run.env, start);
+          },
     });
     try {
       running.spawn = await spawning;
+      // all of the processor while it starts, its share from then on
+      running.spawn.ready
+        .then(() => group?.setCpuPercent(limits.cpuPercent))
+        .catch((err: unknown) =>
+          parts.log.debug({ module: slot.name, err }, 'it ended before its processor share was set'),
+        );
     } catch (error) {
+      await network?.close();
       log.close();
       throw error;
     }
     return running;
   };
+}
+
+/** What is confined by less than the operator demands does not start; the host runs on and tells. */
+function assertContained(name: string, { options }: HostParts, { engine, cures }: Confinement): void {
+  assertMinimum(name, options.sandboxMinimum ?? DEFAULT_SANDBOX_MINIMUM, engine.containment(), cures);
 }
 
 /** What the manifest asks and the operator grants; without a list of the operator's, all that is asked. */

@@ -1,13 +1,13 @@
 import { readFileSync } from 'node:fs';
-import type { Readable } from 'node:stream';
 import { delay } from '../core/delay.js';
+import { LAUNCH_WORD } from '../sandbox/gate.js';
 
 /** How often the tree of a starting sandbox is looked at, milliseconds. */
-const LOOK_EVERY_MS = 4;
+const LOOK_EVERY_MS = 2;
 /** How long the program may take to replace its launcher, milliseconds; past it the launcher is taken for the program. */
 const EXEC_TIMEOUT_MS = 5000;
-/** More status than this is no status, characters. */
-const MAX_STATUS_CHARS = 64 * 1024;
+/** How long the first process of a sandbox may take to come to rest, milliseconds; it takes less than one. */
+const REST_TIMEOUT_MS = 1000;
 
 /** The module's own process: its pid, and what tells it from a later process with the same pid. */
 export interface Payload {
@@ -17,29 +17,48 @@ export interface Payload {
 }
 
 /**
- * Waits until bubblewrap tells the first process of the namespace, and until that one's child has become the module's
- * program.
+ * The process behind the gate, which becomes the program once the gate is open.
  *
- * @param ended aborts when the sandbox is gone
- * @returns     undefined when it ended before a program ran
+ * @param pid    the spawned process
+ * @param nested as in `ConfinedCommand`
+ * @param ended  aborts when the spawned process is gone
+ * @returns      undefined when it has ended
  */
-export async function awaitPayload(
-  status: Readable,
-  launchers: readonly string[],
-  ended: AbortSignal,
-): Promise<Payload | undefined> {
-  const init = await readChildPid(status, ended);
+export async function gatedPayload(pid: number, nested: boolean, ended: AbortSignal): Promise<Payload | undefined> {
+  if (!nested) return payloadOf(pid);
+  const init = firstChild(pid);
   if (init === undefined) return undefined;
-  for (let waited = 0; !ended.aborted; waited += LOOK_EVERY_MS) {
-    const pid = firstChild(init);
-    const found = pid === undefined ? undefined : payloadOf(pid);
-    // no name: it ended between the two looks, and what it was at its end is told by `ended`
-    const name = found === undefined ? undefined : commOf(found.pid);
-    if (found !== undefined && name !== undefined && (waited >= EXEC_TIMEOUT_MS || !launchers.includes(name)))
-      return found;
+  await awaitRest(init, ended);
+  const child = firstChild(init);
+  return child === undefined ? undefined : payloadOf(child);
+}
+
+/**
+ * The first process of a sandbox ties itself to bubblewrap's life before it sleeps for the rest of it. Only then may the
+ * program run: an init without that tie would outlive a host that dies now.
+ */
+async function awaitRest(init: number, ended: AbortSignal): Promise<void> {
+  for (let waited = 0; waited < REST_TIMEOUT_MS && !ended.aborted; waited += LOOK_EVERY_MS) {
+    if (statOf(init)?.[0] === 'S') return;
     await delay(LOOK_EVERY_MS, ended);
   }
-  return undefined;
+}
+
+/**
+ * Waits until a process behind an open gate has become the program: until no word of the launch chain stands on its
+ * command line, whatever the program is called.
+ *
+ * @returns false when it ended before anybody saw it so
+ */
+export async function awaitProgram(payload: Payload, ended: AbortSignal): Promise<boolean> {
+  for (let waited = 0; !ended.aborted; waited += LOOK_EVERY_MS) {
+    if (statOf(payload.pid)?.[19] !== payload.startTicks) return false;
+    const line = read(`/proc/${payload.pid}/cmdline`);
+    // Empty: it has ended, and what it was at its end is told by `ended`.
+    if (line && (waited >= EXEC_TIMEOUT_MS || !line.includes(LAUNCH_WORD))) return true;
+    await delay(LOOK_EVERY_MS, ended);
+  }
+  return false;
 }
 
 /** The process with this pid at this moment, or undefined. */
@@ -71,34 +90,9 @@ export function killOrphanedGroup(leader: number): void {
   }
 }
 
-function readChildPid(status: Readable, ended: AbortSignal): Promise<number | undefined> {
-  return new Promise((resolve) => {
-    let text = '';
-    const done = (pid: number | undefined): void => {
-      ended.removeEventListener('abort', onEnd);
-      resolve(pid);
-    };
-    const onEnd = (): void => done(undefined);
-    if (ended.aborted) return done(undefined);
-    ended.addEventListener('abort', onEnd, { once: true });
-    status.setEncoding('utf8');
-    status.on('error', onEnd);
-    status.on('data', (part: string) => {
-      if (text.length < MAX_STATUS_CHARS) text += part;
-      const match = /"child-pid"\s*:\s*([0-9]+)/.exec(text);
-      if (match !== null) done(Number(match[1]));
-    });
-    status.on('end', onEnd);
-  });
-}
-
 function firstChild(pid: number): number | undefined {
   const first = read(`/proc/${pid}/task/${pid}/children`)?.trim().split(' ')[0];
   return first ? Number(first) : undefined;
-}
-
-function commOf(pid: number): string | undefined {
-  return read(`/proc/${pid}/comm`)?.trim();
 }
 
 /** Fields of /proc/PID/stat from the third on: the second is the name in brackets, which may hold anything. */

@@ -1,5 +1,6 @@
 import type { RunAnswer, RunOnce } from '../sandbox/probe.js';
 import { spawnCommand } from './spawn.js';
+import { abandonGate, awaitReady, openGate } from './start-gate.js';
 
 /** How long a command of the probe may take, milliseconds; a busy Raspberry Pi needs some of it. */
 const TIMEOUT_MS = 15_000;
@@ -10,8 +11,13 @@ const MAX_OUTPUT_BYTES = 64 * 1024;
 export function createRunOnce(): RunOnce {
   return async (command): Promise<RunAnswer> => {
     try {
-      const { child, stdout, stderr, status } = await spawnCommand(command);
-      status?.resume();
+      const { child, stdout, stderr, gate } = await spawnCommand(command);
+      const ended = new AbortController();
+      child.once('exit', () => {
+        ended.abort();
+        if (gate !== undefined) abandonGate(gate);
+      });
+      if (gate !== undefined) void awaitReady(gate, ended.signal).then((isReady) => isReady && openGate(gate));
       const kept = { stdout: '', stderr: '' };
       for (const [name, stream] of [
         ['stdout', stdout],

@@ -1,7 +1,16 @@
 import { HostError } from '../contract/error.js';
 import type { Clock } from '../core/clock.js';
+import { delay } from '../core/delay.js';
 import type { Logger } from '../core/logger.js';
-import type { ModuleDirectories, ModuleIdentity, Program, SandboxEngine, SandboxNetwork } from '../sandbox/engine.js';
+import type {
+  Bounded,
+  ModuleDirectories,
+  ModuleIdentity,
+  Program,
+  SandboxEngine,
+  SandboxNetwork,
+} from '../sandbox/engine.js';
+import { LAUNCH_WORD } from '../sandbox/gate.js';
 import type { ResourceGroup } from '../sandbox/group.js';
 import type { ResourceLimits } from '../sandbox/limits.js';
 import { assertExecutable } from './entry-point.js';
@@ -9,10 +18,11 @@ import { moduleEnvironment, type SocketFiles } from './environment.js';
 import { describeExit, type ExitReport } from './exit.js';
 import { type Interpreters, resolveInterpreter } from './interpreters.js';
 import type { OutputLine } from './output.js';
-import { awaitPayload, payloadOf } from './payload.js';
+import { awaitProgram, gatedPayload, type Payload } from './payload.js';
 import type { RunningProcess } from './running-process.js';
-import { spawnCommand } from './spawn.js';
-import { superviseChild } from './supervise.js';
+import { type Spawned, spawnCommand } from './spawn.js';
+import { awaitReady, openGate } from './start-gate.js';
+import { type SupervisedChild, superviseChild } from './supervise.js';
 
 /** One module to start. Directories exist, are free of links, and belong to the identity. */
 export interface StartSpec {
@@ -30,12 +40,14 @@ export interface StartSpec {
   readonly limits: ResourceLimits;
   readonly identity: ModuleIdentity | undefined;
   readonly extraReadOnly?: readonly string[];
-  /** Control group of this spawn; undefined where there is none. */
+  /** Control group of this spawn, the runner's from here on: it is removed after the end, or when nothing starts. */
   readonly group?: ResourceGroup | undefined;
+  /** Which limits that group holds; rlimits stand in for the others. */
+  readonly bounded?: Bounded;
   readonly network?: SandboxNetwork | undefined;
   /**
    * Called when everything around the program stands and before it runs, with the process whose namespaces are the
-   * sandbox's outer ones: network is attached here. A rejection ends the start.
+   * sandbox's outer ones: network is attached here. A rejection ends the start and is its error.
    */
   readonly beforeGo?: ((sandboxPid: number) => Promise<void>) | undefined;
   /** Hears each line instead of the log. */
@@ -47,7 +59,8 @@ export interface Runner {
   /**
    * Starts one module and returns once its program runs.
    *
-   * @throws HostError BAD_ENTRY_POINT, INTERPRETER_MISSING, START_FAILED with the sandbox's or the kernel's word
+   * @throws HostError BAD_ENTRY_POINT, INTERPRETER_MISSING, START_FAILED with the sandbox's or the kernel's word, and
+   *   whatever `beforeGo` rejects with
    */
   start(spec: StartSpec): Promise<RunningProcess>;
 }
@@ -60,40 +73,95 @@ export interface RunnerOptions {
   readonly clock: Clock;
 }
 
-/** How long sandbox and launchers may take until the module's program runs, milliseconds; it takes 20 to 200. */
-const LAUNCH_TIMEOUT_MS = 30_000;
+/** How long the launch chain may take until everything around the program stands, milliseconds; it takes 10 to 200. */
+const READY_TIMEOUT_MS = 30_000;
+/** How long `beforeGo` may take, milliseconds: it opens a few sockets, on a machine that may be busy starting. */
+const BEFORE_GO_TIMEOUT_MS = 15_000;
 
 /** Makes the runner of a host. */
-export function createRunner({ engine, interpreters, logger, clock }: RunnerOptions): Runner {
+export function createRunner(options: RunnerOptions): Runner {
   return {
     async start(spec) {
-      const { program, args } = await programOf(spec, interpreters);
-      const command = await engine.prepare({
-        name: spec.name,
-        directories: spec.directories,
-        program,
-        args,
-        env: moduleEnvironment(spec, engine.view(spec.directories), spec.files, spec.env),
-        limits: spec.limits,
-        identity: spec.identity,
-        extraReadOnly: spec.extraReadOnly ?? [],
-        joinFiles: spec.group?.joinFiles ?? [],
-        network: spec.network,
+      const child = await spawnChain(options, spec).catch(async (error: unknown) => {
+        await spec.group?.remove();
+        throw error;
       });
-      const spawned = await spawnCommand(command);
-      const log = logger.child({ module: spec.name, instance: spec.instanceId });
-      const child = superviseChild(spawned, clock, spec.onLine ?? ((line) => logLine(log, line)));
-      // A mount that hangs would hang the start: the chain gets a bound of its own, before the module's begins.
-      const timer = setTimeout(() => void child.kill(), LAUNCH_TIMEOUT_MS);
-      const payload =
-        spawned.status === undefined
-          ? payloadOf(spawned.pid)
-          : await awaitPayload(spawned.status, command.launchers, child.ended);
-      clearTimeout(timer);
-      if (payload === undefined) await assertRan(spec, await child.exited);
-      return child.running(payload ?? { pid: spawned.pid, startTicks: '' });
+      try {
+        const payload = await passGate(spec, child);
+        return child.running(payload);
+      } catch (error) {
+        await child.kill();
+        throw error;
+      }
     },
   };
+}
+
+/** A child, and what the gate needs of it. */
+type GatedChild = SupervisedChild & { readonly spawned: Spawned; readonly nested: boolean };
+
+async function spawnChain(
+  { engine, interpreters, logger, clock }: RunnerOptions,
+  spec: StartSpec,
+): Promise<GatedChild> {
+  const { program, args } = await programOf(spec, interpreters);
+  const command = await engine.prepare({
+    name: spec.name,
+    directories: spec.directories,
+    program,
+    args,
+    env: moduleEnvironment(spec, engine.view(spec.directories), spec.files, spec.env),
+    limits: spec.limits,
+    identity: spec.identity,
+    extraReadOnly: spec.extraReadOnly ?? [],
+    joinFiles: spec.group?.joinFiles ?? [],
+    bounded: spec.bounded ?? { memory: false, pids: false },
+    network: spec.network,
+  });
+  const spawned = await spawnCommand(command);
+  const log = logger.child({ module: spec.name, instance: spec.instanceId });
+  const onLine = spec.onLine ?? ((line: OutputLine) => logLine(log, line));
+  const child = superviseChild(spawned, { clock, onLine, group: spec.group, translated: command.nested });
+  return { ...child, spawned, nested: command.nested };
+}
+
+/** Ready, what the caller does before, go, and the program runs: each wait has its bound. */
+async function passGate(spec: StartSpec, child: GatedChild): Promise<Payload> {
+  const { spawned, nested, ended } = child;
+  const { gate, pid } = spawned;
+  if (gate === undefined) throw new HostError('INTERNAL', 'the engine gave a command without a start gate');
+  const isReady = await inTime(awaitReady(gate, ended), READY_TIMEOUT_MS, `${spec.name}: the sandbox`);
+  const payload = isReady ? await gatedPayload(pid, nested, ended) : undefined;
+  if (payload === undefined) return neverRan(spec, child);
+  if (spec.beforeGo !== undefined) {
+    await inTime(spec.beforeGo(pid), BEFORE_GO_TIMEOUT_MS, `${spec.name}: what must stand before its program`);
+  }
+  openGate(gate);
+  if (!(await awaitProgram(payload, ended))) await assertRan(spec, await child.exited);
+  return payload;
+}
+
+/** A chain that ended before the gate was reached: its own words tell why. */
+async function neverRan(spec: StartSpec, child: SupervisedChild): Promise<never> {
+  const exit = await child.exited;
+  await assertRan(spec, exit);
+  throw new HostError('START_FAILED', `${spec.name}: the sandbox ${describeExit(exit)} before its program ran`, {
+    details: { module: spec.name, stderr: exit.stderrTail },
+  });
+}
+
+/** @throws HostError START_FAILED when it is too late, or what the work rejects with */
+async function inTime<T>(work: Promise<T>, timeoutMs: number, what: string): Promise<T> {
+  const patience = new AbortController();
+  const late = delay(timeoutMs, patience.signal).then((): never => {
+    throw new HostError('START_FAILED', `${what} did not stand within ${timeoutMs} ms`, { details: { timeoutMs } });
+  });
+  late.catch(() => undefined);
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    patience.abort();
+  }
 }
 
 async function programOf(
@@ -109,10 +177,13 @@ async function programOf(
 }
 
 /** What programs of the launch chain begin their last words with. */
-const LAUNCHER_WORDS =
-  /^(?:bwrap|setpriv|prlimit|unshare|mount|sh|bash|close|env|\/mnt|\/media|\/srv|\/opt|\/tmp)\b[^\n]*/m;
+const LAUNCHER_WORDS = new RegExp(
+  `^(?:${LAUNCH_WORD}|bwrap|setpriv|prlimit|unshare|mount|ip|RTNETLINK|sh|bash|env|/mnt|/media|/srv|/opt|/tmp)\\b[^\\n]*`,
+  'm',
+);
+const GATE_NAME = new RegExp(`^${LAUNCH_WORD}\\S*: (?:line )?\\d+: (?:exec: )?`);
 const ERRNO: readonly (readonly [RegExp, string])[] = [
-  [/no such file/i, 'ENOENT'],
+  [/no such file|not found/i, 'ENOENT'],
   [/permission denied/i, 'EACCES'],
   [/exec format error/i, 'ENOEXEC'],
 ];
@@ -123,10 +194,9 @@ const ERRNO: readonly (readonly [RegExp, string])[] = [
  * @throws HostError START_FAILED when the launcher gave the reason itself
  */
 async function assertRan(spec: StartSpec, exit: ExitReport): Promise<void> {
-  if (exit.requested) {
-    throw new HostError('START_FAILED', `${spec.name}: the sandbox did not start within ${LAUNCH_TIMEOUT_MS} ms`);
-  }
-  const words = LAUNCHER_WORDS.exec(exit.stderrTail)?.[0];
+  if (exit.requested) return;
+  // The gate's shell says its own name first, which tells people nothing.
+  const words = LAUNCHER_WORDS.exec(exit.stderrTail)?.[0].replace(GATE_NAME, '');
   if (exit.code === 0 || exit.signal !== null || words === undefined) return;
   const errno = ERRNO.find(([pattern]) => pattern.test(words))?.[1] ?? '';
   const hint = errno === 'ENOENT' ? ' (the program, its loader, or the interpreter in its first line is missing)' : '';

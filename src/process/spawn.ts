@@ -2,6 +2,7 @@ import { type ChildProcess, type StdioPipe, spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import { HostError } from '../contract/error.js';
 import type { ConfinedCommand } from '../sandbox/engine.js';
+import type { GateEnds } from './start-gate.js';
 
 /** A process that was spawned, with the pipes that a capture and a runner need. */
 export interface Spawned {
@@ -9,8 +10,8 @@ export interface Spawned {
   readonly pid: number;
   readonly stdout: Readable;
   readonly stderr: Readable;
-  /** Where the chain tells of the confined tree; undefined when the command has no such descriptor. */
-  readonly status: Readable | undefined;
+  /** The start gate; undefined when the command has none. */
+  readonly gate: GateEnds | undefined;
 }
 
 /**
@@ -20,10 +21,10 @@ export interface Spawned {
  * @throws HostError START_FAILED with `errno` in details
  */
 export async function spawnCommand(command: ConfinedCommand): Promise<Spawned> {
-  const highest = Math.max(2, command.statusFd ?? 0, ...command.inputs.keys());
-  const isPiped = (fd: number): boolean => fd === command.statusFd || command.inputs.has(fd);
-  const extra = Array.from({ length: highest - 2 }, (_, i): StdioPipe | 'ignore' =>
-    isPiped(i + 3) ? 'pipe' : 'ignore',
+  const gateFds = command.gate === undefined ? [] : [command.gate.readyFd, command.gate.goFd];
+  const piped = new Set([...command.inputs.keys(), ...gateFds]);
+  const extra = Array.from({ length: Math.max(2, ...piped) - 2 }, (_, i): StdioPipe | 'ignore' =>
+    piped.has(i + 3) ? 'pipe' : 'ignore',
   );
   const child = spawn(command.file, [...command.args], {
     cwd: command.cwd,
@@ -43,12 +44,19 @@ export async function spawnCommand(command: ConfinedCommand): Promise<Spawned> {
     });
   });
   for (const [fd, bytes] of command.inputs) feed(child.stdio[fd] as Writable, bytes);
-  const status = command.statusFd === undefined ? undefined : (child.stdio[command.statusFd] as Readable);
   const { pid, stdout, stderr } = child;
   if (pid === undefined || stdout === null || stderr === null) {
     throw new HostError('INTERNAL', 'a spawned process has no pid or pipes');
   }
-  return { child, pid, stdout, stderr, status };
+  return { child, pid, stdout, stderr, gate: gateOf(child, command) };
+}
+
+function gateOf({ stdio }: ChildProcess, { gate }: ConfinedCommand): GateEnds | undefined {
+  if (gate === undefined) return undefined;
+  const ends = { ready: stdio[gate.readyFd] as Readable, go: stdio[gate.goFd] as Writable };
+  // A chain that dies breaks the pipes; its exit tells why.
+  for (const end of [ends.ready, ends.go]) end.on('error', () => undefined);
+  return ends;
 }
 
 function feed(pipe: Writable, bytes: Uint8Array): void {

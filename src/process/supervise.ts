@@ -1,11 +1,13 @@
 import type { Readable } from 'node:stream';
 import type { Clock } from '../core/clock.js';
 import { delay } from '../core/delay.js';
+import type { ResourceGroup } from '../sandbox/group.js';
 import { decodeExit, type ExitReport } from './exit.js';
 import { createOutputCapture, type OutputLine } from './output.js';
 import { killOrphanedGroup, type Payload, signalPayload } from './payload.js';
 import type { RunningProcess } from './running-process.js';
 import type { Spawned } from './spawn.js';
+import { abandonGate } from './start-gate.js';
 
 /** How long after the exit the pipes may stay open, milliseconds: an unconfined grandchild can hold them for ever. */
 const DRAIN_MS = 500;
@@ -21,10 +23,21 @@ export interface SupervisedChild {
   running(payload: Payload): RunningProcess;
 }
 
+/** What is known of a child besides its process. */
+export interface ChildOptions {
+  readonly clock: Clock;
+  readonly onLine: (line: OutputLine) => void;
+  /** Control group that the child has joined; it is killed with the child, and removed after it. */
+  readonly group: ResourceGroup | undefined;
+  /** True when the child tells a signal that ended the program as an exit code. */
+  readonly translated: boolean;
+}
+
 /** Hears, times and ends one child. */
-export function superviseChild(spawned: Spawned, clock: Clock, onLine: (line: OutputLine) => void): SupervisedChild {
+export function superviseChild(spawned: Spawned, options: ChildOptions): SupervisedChild {
   const { child, pid } = spawned;
-  const capture = createOutputCapture(clock, onLine);
+  const { group } = options;
+  const capture = createOutputCapture(options.clock, options.onLine);
   const ended = new AbortController();
   let requested = false;
   const streams = { stdout: spawned.stdout, stderr: spawned.stderr };
@@ -40,24 +53,34 @@ export function superviseChild(spawned: Spawned, clock: Clock, onLine: (line: Ou
   const exited = new Promise<ExitReport>((resolve) => {
     child.once('exit', () => {
       ended.abort();
+      if (spawned.gate !== undefined) abandonGate(spawned.gate);
       killOrphanedGroup(pid);
+      group?.kill();
       const timer = setTimeout(() => {
         spawned.stdout.destroy();
         spawned.stderr.destroy();
-        spawned.status?.destroy();
       }, DRAIN_MS);
       child.once('close', () => clearTimeout(timer));
     });
     child.once('close', (code, signal) => {
       capture.end('stdout');
       capture.end('stderr');
-      resolve({ ...decodeExit(code, signal), stderrTail: capture.stderrTail(), requested });
+      const report: ExitReport = {
+        ...decodeExit(code, signal, options.translated),
+        oomKills: group?.usage().oomKills,
+        stderrTail: capture.stderrTail(),
+        requested,
+      };
+      // Told once nothing is left: whoever hears of the end may start the next one in the same place.
+      if (group === undefined) resolve(report);
+      else void group.remove().then(() => resolve(report));
     });
   });
   const kill = (): Promise<ExitReport> => {
     requested ||= !ended.signal.aborted;
     // Node holds the child's number until it has reaped it: this never reaches a stranger.
     child.kill('SIGKILL');
+    if (!ended.signal.aborted) group?.kill();
     return exited;
   };
   return {

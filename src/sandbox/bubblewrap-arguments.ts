@@ -1,5 +1,5 @@
 import { lstatSync, readlinkSync } from 'node:fs';
-import type { ModuleDirectories } from './engine.js';
+import type { ModuleDirectories, SandboxNetwork } from './engine.js';
 
 /** The private /tmp and /dev/shm live in memory; without a bound a module could fill the machine's. Bytes (16 MiB). */
 const SCRATCH_BYTES = 16 * 1024 * 1024;
@@ -44,7 +44,14 @@ export interface SandboxLayout {
   /** Directory with `passwd`, `group` and `hosts` that tell of one user and no network. */
   readonly etc: string;
   readonly readOnly: readonly Bind[];
-  readonly env: Readonly<Record<string, string>>;
+  /** Variables of the first program inside. */
+  readonly env: readonly (readonly [string, string])[];
+  /** Descriptor with this spawn's own `/etc/hosts`; undefined = that of `etc`. */
+  readonly hostsFd: number | undefined;
+  /** Descriptor with the filter of system calls; undefined = none. */
+  readonly seccompFd: number | undefined;
+  /** True when the chain has made the network namespace; false = bubblewrap makes an empty one. */
+  readonly network: boolean;
 }
 
 /**
@@ -63,7 +70,10 @@ export function bubblewrapArguments(layout: SandboxLayout, etcNames: readonly st
   for (const name of [...ETC_ENTRIES, ...etcNames.filter((name) => JAVA_ETC.test(name))]) {
     args.push('--ro-bind-try', `/etc/${name}`, `/etc/${name}`);
   }
-  for (const name of ['passwd', 'group', 'hosts', 'nsswitch.conf']) readOnly(`${layout.etc}/${name}`, `/etc/${name}`);
+  for (const name of ETC_FILES.keys()) {
+    if (name !== 'hosts' || layout.hostsFd === undefined) readOnly(`${layout.etc}/${name}`, `/etc/${name}`);
+    else args.push('--perms', '0444', '--ro-bind-data', String(layout.hostsFd), '/etc/hosts');
+  }
   args.push('--proc', '/proc', ...HIDDEN_FIRST_PROCESS, '--dev', '/dev');
   args.push('--size', String(SCRATCH_BYTES), '--tmpfs', '/dev/shm', '--remount-ro', '/dev');
   args.push('--size', String(SCRATCH_BYTES), '--tmpfs', '/tmp');
@@ -72,18 +82,28 @@ export function bubblewrapArguments(layout: SandboxLayout, etcNames: readonly st
   args.push('--bind', layout.data, INNER.data);
   readOnly(layout.socket, INNER.socket);
   args.push('--remount-ro', '/');
-  args.push('--unshare-user', '--disable-userns', '--unshare-ipc', '--unshare-pid', '--unshare-uts', '--unshare-net');
+  args.push('--unshare-user', '--disable-userns', '--unshare-ipc', '--unshare-pid', '--unshare-uts');
+  if (!layout.network) args.push('--unshare-net');
   args.push('--unshare-cgroup-try', '--uid', INNER_ID, '--gid', INNER_ID, '--cap-drop', 'ALL');
   args.push('--die-with-parent', '--new-session', '--hostname', 'module', '--chdir', INNER.code, '--clearenv');
-  for (const [name, value] of Object.entries(layout.env)) args.push('--setenv', name, value);
+  for (const [name, value] of layout.env) args.push('--setenv', name, value);
+  if (layout.seccompFd !== undefined) args.push('--seccomp', String(layout.seccompFd));
   return args;
+}
+
+/** What `/etc/hosts` begins with in every sandbox. */
+const LOCAL_HOSTS = '127.0.0.1 localhost module\n::1 localhost\n';
+
+/** The `/etc/hosts` of one spawn: names that the host answers for, besides the sandbox's own. */
+export function hostsFile({ hosts }: SandboxNetwork): string {
+  return LOCAL_HOSTS + hosts.map(({ address, name }) => `${address} ${name}\n`).join('');
 }
 
 /** The files of the sandbox's own /etc: without them `getpwuid` and `localhost` fail in ways that authors cannot explain. */
 export const ETC_FILES: ReadonlyMap<string, string> = new Map([
   ['passwd', `module:x:${INNER_ID}:${INNER_ID}:module:${INNER.data}:/usr/sbin/nologin\n`],
   ['group', `module:x:${INNER_ID}:\n`],
-  ['hosts', '127.0.0.1 localhost module\n::1 localhost\n'],
+  ['hosts', LOCAL_HOSTS],
   ['nsswitch.conf', 'passwd: files\ngroup: files\nhosts: files dns\n'],
 ]);
 

@@ -2,17 +2,22 @@ import { readdirSync } from 'node:fs';
 import { chmod, mkdir, readFile, realpath, writeFile } from 'node:fs/promises';
 import { basename, isAbsolute, join, normalize } from 'node:path';
 import { HostError } from '../contract/error.js';
-import { type Bind, bubblewrapArguments, ETC_FILES, INNER, INNER_PROGRAMS } from './bubblewrap-arguments.js';
-import type { ConfinedCommand, ConfineSpec, SandboxEngine } from './engine.js';
-import { type Guarantee, type GuaranteeName, guarantees } from './guarantee.js';
-import { launchChain, SYSTEM_PATH } from './launch-chain.js';
+import type { GuaranteeName } from '../contract/guarantee.js';
+import { type Bind, bubblewrapArguments, ETC_FILES, hostsFile, INNER, INNER_PROGRAMS } from './bubblewrap-arguments.js';
+import type { ConfinedCommand, ConfineSpec, SandboxEngine, StartGate } from './engine.js';
+import { gatedProgram, launchWord, splitEnvironment } from './gate.js';
+import { type Guarantee, guarantees } from './guarantee.js';
+import { countsPerNamespace, innerProcessBound, launchChain, SYSTEM_PATH } from './launch-chain.js';
 import { assertUsable } from './ownership.js';
 import { stageSources } from './stage.js';
 
 /** Descriptor with bubblewrap's arguments: on its command line the module could read the host's paths in /proc/1. */
 const ARGS_FD = 3;
-/** Descriptor on which bubblewrap tells the pid of the confined tree. */
-const STATUS_FD = 4;
+/** Descriptors of the start gate. */
+const GATE: StartGate = { readyFd: 4, goFd: 5 };
+/** Descriptors of what differs from spawn to spawn: each of its own, since bubblewrap closes one after its use. */
+const SECCOMP_FD = 6;
+const HOSTS_FD = 7;
 
 /** What the engine needs to know of the machine. */
 export interface BubblewrapOptions {
@@ -22,15 +27,16 @@ export interface BubblewrapOptions {
   readonly runDir: string;
   /** True when every spec comes with an identity: the host is root and may change users. */
   readonly ownUsers: boolean;
-  /** Promises that were tried on this machine: true = it held, false = it did not. */
-  readonly tried: ReadonlyMap<GuaranteeName, boolean>;
+  /** Filter of system calls for a module with or without network; undefined = none for this machine's architecture. */
+  readonly filter: (options: { readonly network: boolean }) => Uint8Array | undefined;
   /** Descriptors of the host that a child would inherit, asked before each start. */
   readonly inherited: () => readonly number[];
 }
 
 /**
  * Confines by bubblewrap: an empty root with an allow-list in it, no network, namespaces of its own, no privileges to
- * gain, a user of its own where the host is root. Memory, CPU, disk and system calls are not bounded, and it says so.
+ * gain, a user of its own where the host is root, a filter of system calls. It bounds neither memory nor CPU nor disk:
+ * control groups and the host's watch do.
  */
 export async function createBubblewrapEngine(options: BubblewrapOptions): Promise<SandboxEngine> {
   const etc = await writeEtc(options.runDir);
@@ -51,6 +57,8 @@ async function prepare(options: BubblewrapOptions, etc: string, spec: ConfineSpe
   const sources = [...new Set([code, data, socket, etc, ...readOnly.map(({ source }) => source)])];
   const { command: stage, pathOf } = await stageSources(sources, spec.identity);
   const staged = (path: string): string => pathOf.get(path) ?? path;
+  const filter = options.filter({ network: spec.network !== undefined });
+  const { before, after } = splitEnvironment(spec.env);
   const args = bubblewrapArguments(
     {
       code: staged(code),
@@ -58,31 +66,39 @@ async function prepare(options: BubblewrapOptions, etc: string, spec: ConfineSpe
       socket: staged(socket),
       etc: staged(etc),
       readOnly: readOnly.map(({ source, target }) => ({ source: staged(source), target })),
-      env: spec.env,
+      env: before,
+      hostsFd: spec.network === undefined ? undefined : HOSTS_FD,
+      seccompFd: filter === undefined ? undefined : SECCOMP_FD,
+      network: spec.network !== undefined,
     },
     readdirSync('/etc'),
   );
-  const [file = '', ...rest] = [
-    ...stage,
-    ...launchChain(
-      { limits: spec.limits, identity: spec.identity, hostPid: process.pid, inherited: options.inherited() },
-      [
-        options.bwrap,
-        ...['--args', String(ARGS_FD), '--json-status-fd', String(STATUS_FD), '--', program],
-        ...spec.args,
-      ],
-    ),
-  ];
-  return {
-    file,
-    args: rest,
-    env: { PATH: SYSTEM_PATH },
-    cwd: '/',
-    inputs: new Map([[ARGS_FD, Buffer.from(`${args.join('\0')}\0`)]]),
-    statusFd: STATUS_FD,
-    launchers: [basename(options.bwrap)],
-    gate: undefined,
-  };
+  const inputs = new Map<number, Uint8Array>([[ARGS_FD, Buffer.from(`${args.join('\0')}\0`)]]);
+  if (filter !== undefined) inputs.set(SECCOMP_FD, filter);
+  if (spec.network !== undefined) inputs.set(HOSTS_FD, Buffer.from(hostsFile(spec.network)));
+  const word = launchWord(options.runDir);
+  const gated = gatedProgram({
+    gate: GATE,
+    word,
+    processes: innerProcessBound(spec),
+    env: after.length === 0 ? [] : ['/usr/bin/env', '-u', word, ...after.map(([name, value]) => `${name}=${value}`)],
+    program,
+    args: spec.args,
+  });
+  const [file = '', ...rest] = launchChain(
+    {
+      ...spec,
+      network: spec.network !== undefined,
+      stage,
+      deathSignal: false,
+      hostPid: process.pid,
+      // Below, the pipes of this very chain take the numbers.
+      inherited: options.inherited().filter((fd) => fd > HOSTS_FD),
+      word,
+    },
+    [options.bwrap, '--args', String(ARGS_FD), '--', ...gated],
+  );
+  return { file, args: rest, env: { PATH: SYSTEM_PATH }, cwd: '/', inputs, nested: true, gate: GATE };
 }
 
 /** Where the program is inside; one that lies outside of everything shown is shown by itself, its neighbours are not. */
@@ -140,30 +156,26 @@ async function writeEtc(runDir: string): Promise<string> {
   return etc;
 }
 
-function containment({ ownUsers, tried }: BubblewrapOptions): Guarantee[] {
+function containment({ ownUsers, filter }: BubblewrapOptions): Guarantee[] {
   const known = new Map<GuaranteeName, Omit<Guarantee, 'name'>>();
-  const enforced = (name: GuaranteeName, by: string): void => {
-    const held = tried.get(name);
-    known.set(
-      name,
-      held === false
-        ? { state: 'none', by: `${by} was tried on this machine and did not hold`, verified: true }
-        : { state: 'enforced', by, verified: held === true },
-    );
-  };
+  const enforced = (name: GuaranteeName, by: string): void =>
+    void known.set(name, { state: 'enforced', by, verified: false });
+  const absent = (name: GuaranteeName, by: string): void =>
+    void known.set(name, { state: 'none', by, verified: false });
   enforced('filesystem', 'bubblewrap, empty root');
   enforced('network', 'bubblewrap, network namespace');
   enforced('processes', 'bubblewrap, process namespace');
   enforced('privileges', 'no_new_privs, no capabilities, no further user namespaces');
   enforced('open_files', 'RLIMIT_NOFILE of each process');
-  enforced('lifetime', 'parent death signal and process namespace, from the moment that the program runs');
+  enforced('lifetime', 'parent death signal and process namespace');
+  if (filter({ network: false }) === undefined) absent('syscalls', `no filter of system calls for ${process.arch}`);
+  else enforced('syscalls', 'seccomp filter');
   if (ownUsers) {
     enforced('user', 'a user id of its own');
     enforced('pids', "RLIMIT_NPROC of the module's user");
   } else {
-    const by = 'the host is not root: modules run as its own user';
-    known.set('user', { state: 'none', by, verified: false });
-    known.set('pids', { state: 'none', by, verified: false });
+    absent('user', 'the host cannot change users: modules run as its own user');
+    if (countsPerNamespace()) enforced('pids', "RLIMIT_NPROC in the sandbox's own user namespace");
   }
-  return guarantees(known, 'not enforced by this version of modhost');
+  return guarantees(known, 'not bounded by bubblewrap');
 }

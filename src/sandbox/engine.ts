@@ -22,6 +22,12 @@ export type Program =
   | { readonly from: 'module' /** Path inside the code directory. */; readonly path: string }
   | { readonly from: 'host' /** Absolute path on the host. */; readonly path: string };
 
+/** Which limits a control group holds. */
+export interface Bounded {
+  readonly memory: boolean;
+  readonly pids: boolean;
+}
+
 /** One process to confine. All paths are the host's, absolute and without links. */
 export interface ConfineSpec {
   /** The module's name, for messages. */
@@ -38,6 +44,8 @@ export interface ConfineSpec {
   readonly extraReadOnly: readonly string[];
   /** Files of control groups to which the chain writes `0` before anything else runs; empty = no control group. */
   readonly joinFiles: readonly string[];
+  /** What the control group bounds for all processes together; of the rest the chain bounds what each process can be. */
+  readonly bounded: Bounded;
   /** Network that the module gets; undefined = none at all. */
   readonly network: SandboxNetwork | undefined;
 }
@@ -69,12 +77,10 @@ export interface ConfinedCommand {
   /** Bytes to write to descriptors of the child, each closed after its last byte. */
   readonly inputs: ReadonlyMap<number, Uint8Array>;
   /**
-   * Descriptor on which the chain tells, as JSON documents, `{"child-pid": N}`: the first process of the confined tree.
-   * Undefined = the spawned process is itself the program.
+   * True when the program is the child of the child of the spawned process, which tells a signal that ended it as 128 +
+   * its number. False = the spawned process itself becomes the program.
    */
-  readonly statusFd: number | undefined;
-  /** Names (`/proc/PID/comm`) that the payload bears before it becomes the program. */
-  readonly launchers: readonly string[];
+  readonly nested: boolean;
   /** Undefined = no gate: the program runs as soon as the chain does. */
   readonly gate: StartGate | undefined;
 }

@@ -2,6 +2,7 @@ import { accessSync, constants, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ConfinedCommand } from './engine.js';
 import { FIRST_MODULE_UID } from './identity.js';
+import { LANDLOCK_VERSION } from './landlock-launcher.js';
 import { SYSTEM_PATH } from './launch-chain.js';
 
 /** What a short command printed and how it ended. */
@@ -28,12 +29,24 @@ export interface SandboxProbe {
   readonly tools: Ability;
   /** The host may run a process as a user of its own. */
   readonly ownUsers: Ability;
+  /** Python 3 is there and the kernel has Landlock: confinement without namespaces. */
+  readonly landlock: LandlockAbility;
 }
+
+/** Landlock of this kernel, and the program that asks for it. */
+export type LandlockAbility =
+  | { readonly works: true /** Python 3. */; readonly path: string /** Version, 1 or more. */; readonly abi: number }
+  | { readonly works: false; readonly reason: string; readonly cure: string };
 
 /** Finds out by trying: a version says little, since distributions, containers and sysctls all can forbid namespaces. */
 export async function probeSandbox(run: RunOnce): Promise<SandboxProbe> {
   const tools = findTools();
-  return { bubblewrap: await tryBubblewrap(run), tools, ownUsers: await tryUsers(run, tools) };
+  const [bubblewrap, ownUsers, landlock] = await Promise.all([
+    tryBubblewrap(run),
+    tryUsers(run, tools),
+    tryLandlock(run),
+  ]);
+  return { bubblewrap, tools, ownUsers, landlock };
 }
 
 async function tryBubblewrap(run: RunOnce): Promise<Ability> {
@@ -65,6 +78,22 @@ async function tryBubblewrap(run: RunOnce): Promise<Ability> {
   if (answer.code === 0 && answer.stdout.trim() === 'confined') return { works: true, path };
   const [reason = ''] = answer.stderr.trim().split('\n');
   return { works: false, reason: reason || `bubblewrap ended with ${answer.code}`, cure: cureOf(reason) };
+}
+
+async function tryLandlock(run: RunOnce): Promise<LandlockAbility> {
+  const path = findProgram('python3');
+  if (path === undefined) {
+    const cure = 'apt install python3';
+    return { works: false, reason: 'Landlock needs python3, which is not installed', cure };
+  }
+  const { stdout, stderr } = await run(plain(path, ['-I', '-S', '-c', LANDLOCK_VERSION]));
+  const abi = Number(/^[0-9]+$/m.exec(stdout)?.[0] ?? 0);
+  if (abi >= 1) return { works: true, path, abi };
+  return {
+    works: false,
+    reason: stderr.trim().split('\n').at(-1) || 'the kernel has no Landlock, or it is switched off',
+    cure: 'boot a kernel of version 5.13 or newer with `landlock` in its parameter `lsm=`',
+  };
 }
 
 function cureOf(reason: string): string {
@@ -140,8 +169,7 @@ function plain(file: string, args: readonly string[]): ConfinedCommand {
     env: { PATH: SYSTEM_PATH },
     cwd: '/',
     inputs: new Map(),
-    statusFd: undefined,
-    launchers: [],
+    nested: false,
     gate: undefined,
   };
 }

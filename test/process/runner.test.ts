@@ -144,7 +144,14 @@ describe.skipIf(skip)('one process, from start to exit', () => {
       '#!/bin/sh\ntrap "echo bye; exit 7" TERM\necho ready\nwhile :; do sleep 0.05; done',
     );
     await expect.poll(() => place.lines.map(({ text }) => text)).toContain('ready');
-    expect(await running.stop(10_000)).toEqual({ code: 7, signal: null, stderrTail: '', requested: true });
+    expect(await running.stop(10_000)).toEqual({
+      code: 7,
+      signal: null,
+      isCertain: true,
+      oomKills: undefined,
+      stderrTail: '',
+      requested: true,
+    });
     expect(place.lines.map(({ text }) => text)).toContain('bye');
     expect(existsSync(`/proc/${running.pid}`)).toBe(false);
     expect(await running.stop(10_000)).toEqual(await running.exited);
