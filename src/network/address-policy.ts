@@ -139,6 +139,9 @@ export interface LocalNetworks {
   has(address: Address): boolean;
 }
 
+/** Shortest IPv6 prefix that is taken for somebody's own: providers give sites a /48. Tunnels may claim far more. */
+const MIN_LINK_BITS = 48;
+
 /** Addresses as the system lists them: `10.0.0.5/24`. */
 export type ListNetworks = () => readonly string[];
 
@@ -152,7 +155,8 @@ export function createLocalNetworks(list: ListNetworks = systemNetworks): LocalN
     has(address) {
       return list().some((cidr) => {
         const range = rangeOf(cidr);
-        return within(address, range.family === 4 ? { ...range, bits: 32 } : range);
+        const isLink = range.family === 6 && range.bits >= MIN_LINK_BITS;
+        return within(address, isLink ? range : { ...range, bits: range.family === 4 ? 32 : 128 });
       });
     },
   };

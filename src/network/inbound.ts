@@ -1,0 +1,215 @@
+import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
+import { createServer, type Server, type Socket } from 'node:net';
+import { HostError } from '../contract/error.js';
+import { parseAddress } from './address-policy.js';
+import type { Entry, Ledger } from './counters.js';
+import { endpointText } from './grants.js';
+import type { PlannedInbound } from './plan.js';
+import { closerOf, type ExchangeSpec, type Exchanges, type FarEnd, type FarListener } from './udp.js';
+
+/** Somebody outside who came to a granted port. */
+export interface Peer {
+  /** IP literal; IPv4 in its own form even where it came over an IPv6 socket. */
+  readonly address: string;
+  readonly port: number;
+}
+
+/** Who hears of one connection that is carried into the module's namespace. */
+export interface CarriedListener {
+  /** The module's server has accepted it, and sees the peer's address and port, the address alone, or neither. */
+  connected(shown: 'whole' | 'address' | 'hidden'): void;
+  /** Bytes since the last call: `sent` by the module, `received` by it. */
+  moved(sent: number, received: number): void;
+  /** Told once, and nothing after it; empty when both sides have ended in order. */
+  closed(code: string): void;
+}
+
+/** Work in the module's namespace for what comes from outside. */
+export interface Inside {
+  /**
+   * Takes over a connection that was accepted paused, nothing read from it, and carries it to the module's own server on
+   * `port` inside.
+   *
+   * @returns ends the connection
+   */
+  carry(outer: Socket, port: number, listener: CarriedListener): () => void;
+  /** Opens a datagram socket inside that is bound to the peer's own address and port, so that the module sees him. */
+  bindAs(peer: Peer): Promise<DatagramSocket>;
+}
+
+/** What the ports of one module are made of. */
+export interface InboundOptions {
+  readonly ports: readonly PlannedInbound[];
+  readonly inside: Inside;
+  readonly ledger: Ledger;
+  readonly exchanges: Exchanges;
+}
+
+/** Granted ports, open on this machine. */
+export interface InboundPorts {
+  /** Closes the ports and breaks the connections that came in by them. */
+  close(): Promise<void>;
+}
+
+/** Connections that wait to be accepted, per port. */
+const BACKLOG = 128;
+
+/**
+ * Opens the granted ports of one module on this machine. The module never gets hold of these sockets: one that listens or
+ * was accepted can be turned around (`connect` with AF_UNSPEC, then to anywhere), and would reach what the host reaches.
+ *
+ * @throws HostError NETWORK_UNAVAILABLE, naming the port; nothing is open then
+ */
+export async function openInboundPorts({ ports, inside, ledger, exchanges }: InboundOptions): Promise<InboundPorts> {
+  const servers: Server[] = [];
+  const closers: (() => void)[] = [];
+  const carried = new Set<() => void>();
+  const close = async (): Promise<void> => {
+    for (const closeSocket of closers) closeSocket();
+    const closed = servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
+    for (const end of [...carried]) end();
+    await Promise.all(closed);
+  };
+  try {
+    for (const planned of ports) {
+      const server = await listen(planned);
+      servers.push(server);
+      server.on('connection', (outer) => accept(outer, planned.port, inside, ledger, carried));
+      if (planned.udp) {
+        const socket = await bind(planned);
+        closers.push(closerOf(socket));
+        serveDatagrams(socket, planned.port, inside, exchanges);
+      }
+    }
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { close };
+}
+
+function accept(outer: Socket, port: number, inside: Inside, ledger: Ledger, carried: Set<() => void>): void {
+  outer.on('error', () => undefined);
+  const peer = peerOf(outer.remoteAddress, outer.remotePort);
+  const entry = ledger.begin({
+    transport: 'tcp',
+    direction: 'in',
+    target: `port ${port}`,
+    ...(peer === undefined ? {} : { peer: endpointText({ host: peer.address, port: peer.port }) }),
+  });
+  if (entry === undefined || peer === undefined) {
+    outer.resetAndDestroy();
+    entry?.ended('GONE');
+    return;
+  }
+  let over = false;
+  let end: (() => void) | undefined;
+  end = inside.carry(
+    outer,
+    port,
+    listenerOf(entry, peer, () => {
+      over = true;
+      if (end !== undefined) carried.delete(end);
+    }),
+  );
+  if (!over) carried.add(end);
+}
+
+function listenerOf(entry: Entry, peer: Peer, onClosed: () => void): CarriedListener {
+  return {
+    connected: (shown) => {
+      const text = endpointText({ host: peer.address, port: peer.port });
+      entry.opened(
+        shown === 'whole' ? text : `${text} (${shown === 'hidden' ? 'hidden from' : 'by address to'} the module)`,
+      );
+    },
+    moved(sent, received) {
+      entry.sent(sent);
+      entry.received(received);
+    },
+    closed(code) {
+      onClosed();
+      entry.ended(code === '' ? 'ended' : code);
+    },
+  };
+}
+
+/** The peer's datagrams go to the module from a socket that bears his address; what the module answers there goes to him. */
+function serveDatagrams(socket: DatagramSocket, port: number, inside: Inside, exchanges: Exchanges): void {
+  socket.on('error', () => undefined);
+  socket.on('message', (datagram, { address, port: peerPort }) => {
+    const peer = peerOf(address, peerPort);
+    if (peer === undefined) return;
+    const text = endpointText({ host: peer.address, port: peer.port });
+    exchanges.pass(
+      `in ${port} ${text}`,
+      datagram,
+      (): ExchangeSpec => ({
+        parties: { transport: 'udp', direction: 'in', target: `port ${port}`, peer: text },
+        open: async (listener) => ({ end: serveAs(await inside.bindAs(peer), peer, port, listener), address: text }),
+        answer: (payload) => socket.send(payload, peerPort, address, () => undefined),
+      }),
+    );
+  });
+}
+
+function serveAs(socket: DatagramSocket, peer: Peer, port: number, listener: FarListener): FarEnd {
+  const server = peer.address.includes(':') ? '::1' : '127.0.0.1';
+  const close = closerOf(socket);
+  socket.on('message', (payload, from) => {
+    if (from.port === port) listener.datagram(payload);
+  });
+  socket.on('error', (error: NodeJS.ErrnoException) => {
+    close();
+    listener.failed(error.code ?? 'UNKNOWN', undefined);
+  });
+  return { send: (datagram) => socket.send(datagram, port, server, () => undefined), close };
+}
+
+function peerOf(address: string | undefined, port: number | undefined): Peer | undefined {
+  if (address === undefined || port === undefined) return undefined;
+  // a zone names a link of this machine, and says nothing inside
+  const parsed = parseAddress(address.replace(/%.*$/, ''));
+  return parsed && { address: parsed.text, port };
+}
+
+/** Listens on the planned address, or on all of both families; on IPv4 alone where the machine has no IPv6. */
+async function listen({ port, address }: PlannedInbound): Promise<Server> {
+  for (const host of address === undefined ? ['::', '0.0.0.0'] : [address]) {
+    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true });
+    const code = await new Promise<string | undefined>((resolve) => {
+      server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'UNKNOWN'));
+      server.listen({ host, port, backlog: BACKLOG }, () => resolve(undefined));
+    });
+    if (code === undefined) return server;
+    if (host !== '::' || !isWithoutIpv6(code)) throw portUnavailable('tcp', port, code);
+  }
+  throw portUnavailable('tcp', port, 'EAFNOSUPPORT');
+}
+
+async function bind({ port, address }: PlannedInbound): Promise<DatagramSocket> {
+  for (const host of address === undefined ? ['::', '0.0.0.0'] : [address]) {
+    const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
+    const code = await new Promise<string | undefined>((resolve) => {
+      socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'UNKNOWN'));
+      socket.bind(port, host, () => resolve(undefined));
+    });
+    if (code === undefined) return socket;
+    socket.close();
+    if (host !== '::' || !isWithoutIpv6(code)) throw portUnavailable('udp', port, code);
+  }
+  throw portUnavailable('udp', port, 'EAFNOSUPPORT');
+}
+
+function isWithoutIpv6(code: string): boolean {
+  return code === 'EAFNOSUPPORT' || code === 'EADDRNOTAVAIL';
+}
+
+function portUnavailable(kind: string, port: number, code: string): HostError {
+  const cures: Readonly<Record<string, string>> = {
+    EADDRINUSE: 'another program has it: stop that one, or withdraw the grant',
+    EACCES: 'ports under 1024 need a privilege: CAP_NET_BIND_SERVICE, or sysctl net.ipv4.ip_unprivileged_port_start',
+  };
+  const why = cures[code] ?? `the system says ${code}`;
+  return new HostError('NETWORK_UNAVAILABLE', `the network grant '${kind} on port ${port}' cannot be had: ${why}`);
+}
