@@ -15,6 +15,7 @@ import { HANDSHAKE_TIMEOUT_MS, MAX_CONCURRENT_STREAMS, MAX_CONNECTIONS, MAX_MESS
 import type { Guarantee } from '../sandbox/guarantee.js';
 import type { ResourceLimits } from '../sandbox/limits.js';
 import type { EventLimits } from '../services/event.js';
+import { MAX_PENDING_INVOCATIONS } from '../session/invocation-desk.js';
 import type { CallQuotaOptions } from '../session/quota.js';
 import { LOG_BYTES_PER_SECOND, MAX_LOG_LINE_BYTES } from './log-book.js';
 
@@ -31,7 +32,6 @@ const PLANNED = {
   maxValueBytes: 1024 * 1024,
   maxRpcEndpoints: 64,
   maxApiMethods: 64,
-  maxPendingInvocations: 64,
   maxCallDepth: 8,
   maxMetricSeries: 1_000,
   maxPipelinedCalls: 1_024,
@@ -64,6 +64,7 @@ export function sessionLimits(limits: ResourceLimits, calls: CallQuotaOptions, e
     cpuPercent: limits.cpuPercent,
     pids: limits.pids,
     openFiles: limits.openFiles,
+    maxPendingInvocations: MAX_PENDING_INVOCATIONS,
     ...PLANNED,
   };
 }

@@ -2,6 +2,7 @@ import { type HealthReport, HealthStatus } from '../../gen/ts/modhost/v1/health.
 import { InvocationFailureKind } from '../../gen/ts/modhost/v1/invocation.js';
 import { HostError } from '../contract/error.js';
 import type { Clock } from '../core/clock.js';
+import { boundReport } from '../services/health-report.js';
 import type { InvocationOutcome, Invocations } from '../session/invocations.js';
 
 /** How a module is asked whether it lives: `[health] mode` of its manifest. */
@@ -49,9 +50,9 @@ export async function probeModule(
 
 /** What an answer says of the module's health; a failure is one of the module's checks, not of its life. */
 function reportOf(outcome: InvocationOutcome): HealthReport | undefined {
-  if (outcome.$case === 'health') return outcome.value.report;
+  if (outcome.$case === 'health') return outcome.value.report && boundReport(outcome.value.report);
   if (outcome.$case !== 'failure') return undefined;
   const { kind, message } = outcome.value;
   const failed = kind === InvocationFailureKind.FAILED || kind === InvocationFailureKind.UNSPECIFIED;
-  return failed ? { status: HealthStatus.UNHEALTHY, message, checks: [] } : undefined;
+  return failed ? boundReport({ status: HealthStatus.UNHEALTHY, message, checks: [] }) : undefined;
 }

@@ -25,6 +25,7 @@ import type { NodeApi } from '../node/node-api.js';
 import { createChainService } from '../services/chain.js';
 import { createEventService, type EventServiceParts } from '../services/event.js';
 import { createGovernanceService } from '../services/governance.js';
+import { createInvocationService } from '../services/invocation.js';
 import { createLightningService } from '../services/lightning.js';
 import { createLogService, type ModuleLogSink } from '../services/log.js';
 import { createMempoolService } from '../services/mempool.js';
@@ -44,7 +45,6 @@ import type { ServiceEntry } from './facts.js';
 const NOT_YET_SERVED: readonly ServiceDefinition[] = [
   FilesystemServiceService,
   HealthServiceService,
-  InvocationServiceService,
   MetricsServiceService,
   ModuleServiceService,
   PipelineServiceService,
@@ -67,6 +67,7 @@ const SERVED: readonly ServiceDefinition[] = [
   LightningServiceService,
   PaymentServiceService,
   GovernanceServiceService,
+  InvocationServiceService,
 ];
 
 /** Every service of the contract, and whether it is served: what the handshake tells. */
@@ -108,6 +109,7 @@ export function createSessionServices(session: Session, parts: SessionServicePar
     { definition: LightningServiceService, impl: createLightningService({ node }) },
     { definition: PaymentServiceService, impl: createPaymentService({ node }) },
     { definition: GovernanceServiceService, impl: createGovernanceService({ node }) },
+    { definition: InvocationServiceService, impl: createInvocationService(session) },
     ...NOT_YET_SERVED.map((definition) => ({ definition, impl: createNotYetServed(definition) })),
   ];
 }

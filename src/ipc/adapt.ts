@@ -1,13 +1,13 @@
-import type {
-  Deadline,
-  handleBidiStreamingCall,
-  handleClientStreamingCall,
-  handleServerStreamingCall,
-  handleUnaryCall,
+import {
+  type Deadline,
+  type handleBidiStreamingCall,
+  type handleClientStreamingCall,
+  type handleServerStreamingCall,
+  type handleUnaryCall,
   Metadata,
-  ServerWritableStream,
-  MethodDefinition as WireMethod,
-  ServiceDefinition as WireService,
+  type ServerWritableStream,
+  type MethodDefinition as WireMethod,
+  type ServiceDefinition as WireService,
 } from '@grpc/grpc-js';
 import { HostError } from '../contract/error.js';
 import type { MethodFacts } from '../contract/methods.js';
@@ -111,7 +111,8 @@ function adaptMethod(
         ? decodeStream(call as unknown as ReadableCall, decode, admission.signal)
         : decode(call.request);
       const responses: AsyncIterable<unknown> = handler(request, contextOf(facts, admission));
-      await pump(call, responses, encode, admission.signal);
+      const answers = method.requestStream ? tellAccepted(call, responses) : responses;
+      await pump(call, answers, encode, admission.signal);
     }).then(
       () => call.end(),
       (error: unknown) => call.emit('error', lane.statuses.toStatus(error)),
@@ -189,6 +190,39 @@ async function* decodeStream(
     if (next.done === true) return;
     yield decode(next.value);
   }
+}
+
+/**
+ * Sends the response headers once the handler of a two-way stream has not refused at once: its caller may have to send
+ * before anything comes back, and sees by them that the stream stands.
+ */
+function tellAccepted(
+  call: ServerWritableStream<Buffer, Buffer>,
+  responses: AsyncIterable<unknown>,
+): AsyncIterable<unknown> {
+  return {
+    [Symbol.asyncIterator]() {
+      const iterator = responses[Symbol.asyncIterator]();
+      let isFirst = true;
+      return {
+        next() {
+          const next = iterator.next();
+          if (!isFirst) return next;
+          isFirst = false;
+          let isSettled = false;
+          const settle = (): void => {
+            isSettled = true;
+          };
+          next.then(settle, settle);
+          setImmediate(() => {
+            if (!isSettled && !call.cancelled) call.sendMetadata(new Metadata());
+          });
+          return next;
+        },
+        return: () => iterator.return?.() ?? Promise.resolve({ done: true, value: undefined }),
+      };
+    },
+  };
 }
 
 /** Pulls responses only as fast as the transport takes them: the end of the chain that keeps memory flat. */

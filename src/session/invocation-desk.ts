@@ -19,6 +19,8 @@ export const MAX_PENDING_INVOCATIONS = 64;
 const MAX_PENDING_URGENT = 8;
 /** Largest content of one invocation, bytes: stock clients take messages of 4 MiB, and the rest of the message is small. */
 export const MAX_WORK_BYTES = 4 * 1024 * 1024 - 64 * 1024;
+/** Content of all open invocations together, bytes: what callers may make the host keep for a module that does not read. */
+const MAX_OPEN_BYTES = 4 * MAX_WORK_BYTES;
 /** Content from which a batch takes no more, bytes: several small invocations share a message, large ones do not. */
 const BATCH_BYTES = 256 * 1024;
 /** How long after its deadline an answer to work that was given up is nobody's fault, milliseconds: it was on its way. */
@@ -79,6 +81,13 @@ export function createInvocationDesk(options: InvocationDeskOptions): Invocation
     const bytes = sizeOf(work);
     if (bytes > MAX_WORK_BYTES) {
       throw new HostError('MESSAGE_TOO_LARGE', `the invocation has ${bytes} bytes, the limit is ${MAX_WORK_BYTES}`);
+    }
+    let openBytes = bytes;
+    for (const item of items) openBytes += item.bytes;
+    if (openBytes > MAX_OPEN_BYTES) {
+      throw new HostError('TOO_MANY_CALLS', `${moduleId} has too many bytes of invocations open already`, {
+        retryAfterMs: RETRY_AFTER_MS,
+      });
     }
     return { stream: served, bytes };
   };

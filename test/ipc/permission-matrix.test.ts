@@ -150,7 +150,6 @@ it('NOT_YET_SERVED shrinks only: exactly these services wait for a later version
   expect(listed.match(/\w+ServiceService/g)).toEqual([
     'FilesystemServiceService',
     'HealthServiceService',
-    'InvocationServiceService',
     'MetricsServiceService',
     'ModuleServiceService',
     'PipelineServiceService',

@@ -41,7 +41,7 @@ export interface Rig {
 
 export interface RigOptions {
   permissions?: readonly Permission[];
-  services?: readonly Served[];
+  services?: readonly Served[] | ((session: Session) => readonly Served[]);
   quota?: Partial<CallQuotaOptions>;
   handshakeTimeoutMs?: number;
   defaultDeadlineMs?: number;
@@ -90,7 +90,7 @@ export async function createRig(options: RigOptions = {}): Promise<Rig> {
           },
         }),
       },
-      ...(options.services ?? []),
+      ...(typeof options.services === 'function' ? options.services(session) : (options.services ?? [])),
     ],
     methods: METHODS,
     statuses: createStatusMapper(ERRORS),
