@@ -25,8 +25,15 @@ const configOption = () =>
   new Option('-c, --config <file>', "the operator's file; by default that of the system or user").env('MODHOST_CONFIG');
 const socketDirOption = () => new Option('--socket-dir <dir>', 'directory of the sockets').env('MODHOST_SOCKET_DIR');
 
+const modulesDirOption = () =>
+  new Option('--modules-dir <dir>', 'each directory below with a module.toml is a module').env('MODHOST_MODULES_DIR');
+const dataDirOption = () =>
+  new Option('--data-dir <dir>', 'data of host and modules; one directory per network is made below').env(
+    'MODHOST_DATA_DIR',
+  );
+
 /** The least containment, for `run` and for those who ask what a run would find. */
-export const sandboxMinimumOption = () =>
+const sandboxMinimumOption = () =>
   new Option(
     '--sandbox-minimum <what>',
     'least containment of modules: full, confined, limited, none, or guarantees with commas (default: confined)',
@@ -47,6 +54,14 @@ export function withAskOptions(command: Command): Command {
       new Option('--network <name>', 'which host, where several run').choices(NETWORK_DIRS).env('MODHOST_NETWORK'),
     )
     .option('--json', 'print facts as JSON');
+}
+
+/** Options of the command that tells what a run would find: those that decide it. */
+export function withDoctorOptions(command: Command): Command {
+  return withAskOptions(command)
+    .addOption(modulesDirOption())
+    .addOption(dataDirOption())
+    .addOption(sandboxMinimumOption());
 }
 
 /** Options of commands that show the past and may follow. */
@@ -87,16 +102,8 @@ export function withRunOptions(command: Command): Command {
         .argParser(wholeNumber(0))
         .env('MODHOST_BLOCK_INTERVAL'),
     )
-    .addOption(
-      new Option('--modules-dir <dir>', 'each directory below with a module.toml is a module').env(
-        'MODHOST_MODULES_DIR',
-      ),
-    )
-    .addOption(
-      new Option('--data-dir <dir>', 'data of host and modules; one directory per network is made below').env(
-        'MODHOST_DATA_DIR',
-      ),
-    )
+    .addOption(modulesDirOption())
+    .addOption(dataDirOption())
     .addOption(socketDirOption())
     .option('--allow-unsigned <name>', 'let this module run although nobody vouches for it; repeatable', collect, [])
     .addOption(sandboxMinimumOption())

@@ -3,12 +3,21 @@ import { HostError } from '../contract/error.js';
 import { printable } from '../core/printable.js';
 import { readHostVersion } from '../host/version.js';
 import { LOG_LEVELS, type LogLevel } from '../manifest/operator.js';
+import type { DoctorFlags } from './commands/doctor.js';
 import type { LogsFlags } from './commands/logs.js';
 import type { UnitFlags } from './commands/unit.js';
 import type { AuditFlags } from './commands/watch.js';
 import type { AskFlags, CommandContext } from './context.js';
 import { EXIT, exitCodeOf } from './exit.js';
-import { collect, wholeNumber, withAskOptions, withFollowOptions, withNodeOptions, withRunOptions } from './options.js';
+import {
+  collect,
+  wholeNumber,
+  withAskOptions,
+  withDoctorOptions,
+  withFollowOptions,
+  withNodeOptions,
+  withRunOptions,
+} from './options.js';
 import type { RunFlags } from './settings.js';
 
 /** Closes every help page. */
@@ -94,6 +103,14 @@ function buildProgram(context: CommandContext, done: (work: Promise<number>) => 
       const { unit } = await import('./commands/unit.js');
       await done(unit(context, flags));
     });
+  withDoctorOptions(
+    program
+      .command('doctor')
+      .description('try what would hold modules on this machine, and print the cure for what does not'),
+  ).action(async (flags: DoctorFlags) => {
+    const { doctor } = await import('./commands/doctor.js');
+    await done(doctor(context, flags));
+  });
   const config = program.command('config').description("the operator's file");
   config
     .command('example')
