@@ -1,6 +1,7 @@
 import type { Clock } from '../core/clock.js';
 import type { Logger } from '../core/logger.js';
 import type { Served } from '../ipc/server.js';
+import type { NameResolver } from '../network/resolver.js';
 import type { EventLimits } from '../services/event.js';
 import type { Session } from '../session/session.js';
 import type { LifecycleEvents } from './lifecycle-events.js';
@@ -30,6 +31,8 @@ export interface HostParts {
   eventLimits: EventLimits;
   callsPerSecond: number;
   spawnRoom: SpawnRoom;
+  /** Turns names into addresses for all modules. */
+  resolver: NameResolver;
   /** Makes the services of one session. */
   serve(session: Session, module: ServedModule): Served[];
   /** Gives up what the node holds for a module whose session has ended. */

@@ -20,20 +20,24 @@ export interface OuterPeer {
   readonly port: number;
 }
 
+/** Who hears of one connection that is carried into a module's namespace. */
+export interface CarriedListener {
+  /** The module's server has accepted it. */
+  connected(shown: PeerShown): void;
+  /** Bytes since the last call: `sent` by the module, `received` by it. */
+  moved(sent: number, received: number): void;
+  /** Told once, and nothing after it; empty when both sides have ended in order. */
+  closed(code: string): void;
+}
+
 /** Carries what comes from outside into a module's namespace. */
 export interface InboundRelay {
   /**
-   * Carries one connection, accepted paused and nothing read from it, to the module's own server on `port`. `moved` hears
-   * the bytes that the module has sent and received since its last call; aborting breaks the connection.
+   * Takes over a connection, accepted paused and nothing read from it, and carries it to the module's own server on `port`.
    *
-   * @returns empty after an orderly end, else the code of what broke it; never rejects
+   * @returns ends the connection
    */
-  carry(
-    outer: Socket,
-    arrival: { readonly port: number; readonly peer: OuterPeer },
-    moved: (sent: number, received: number) => void,
-    signal: AbortSignal,
-  ): Promise<string>;
+  carry(outer: Socket, port: number, listener: CarriedListener): () => void;
   /**
    * A datagram socket inside with this address and port.
    *
@@ -57,21 +61,13 @@ export interface RelayOptions {
 
 interface Carried {
   readonly socket: Socket;
-  readonly moved: (sent: number, received: number) => void;
-  readonly resolve: (code: string) => void;
+  readonly listener: CarriedListener;
 }
 
 interface Wanted {
   readonly resolve: (socket: UdpSocket) => void;
   readonly reject: (error: HostError) => void;
 }
-
-/** What the operator should know when a module cannot see all of a peer. */
-const SHOWN_TEXT: Readonly<Record<Exclude<PeerShown, 'whole'>, string>> = {
-  address: "a peer's port was still in use inside: the module sees its address with another port",
-  hidden:
-    "a peer's address cannot be shown to the module, whose server listens on the other address family alone: it sees a loopback address",
-};
 
 /**
  * Makes the host's end of a relay. When the program in the namespace ends, its connections are broken, and it is replaced
@@ -81,7 +77,6 @@ export function createInboundRelay({ first, again, clock, log, onBroken }: Relay
   const carried = new Map<number, Carried>();
   const wanted = new Map<string, Wanted>();
   const restarts: number[] = [];
-  const told = new Set<PeerShown>(['whole']);
   let program: ChildProcess | undefined;
   let next = 1;
   let closed = false;
@@ -93,7 +88,7 @@ export function createInboundRelay({ first, again, clock, log, onBroken }: Relay
     carried.delete(id);
     // one that was still waiting for its turn to be handed over is here
     entry.socket.destroy();
-    entry.resolve(code);
+    entry.listener.closed(code);
   };
 
   const refuseWanted = (key: string, code: string): void => {
@@ -102,7 +97,8 @@ export function createInboundRelay({ first, again, clock, log, onBroken }: Relay
   };
 
   const onMessage = (message: FromNamespace, handle: unknown): void => {
-    if (message.kind === 'moved') carried.get(message.id)?.moved(message.sent, message.received);
+    if (message.kind === 'connected') carried.get(message.id)?.listener.connected(message.shown);
+    else if (message.kind === 'moved') carried.get(message.id)?.listener.moved(message.sent, message.received);
     else if (message.kind === 'closed') end(message.id, message.code);
     else if (message.kind === 'failed') refuseWanted(message.key, message.code);
     else if (message.kind === 'listener') {
@@ -110,9 +106,6 @@ export function createInboundRelay({ first, again, clock, log, onBroken }: Relay
       wanted.delete(message.key);
       if (want === undefined) (handle as UdpSocket).close();
       else want.resolve(handle as UdpSocket);
-    } else if (message.kind === 'connected' && message.shown !== 'whole' && !told.has(message.shown)) {
-      told.add(message.shown);
-      log.warn({}, SHOWN_TEXT[message.shown]);
     }
   };
 
@@ -155,24 +148,14 @@ export function createInboundRelay({ first, again, clock, log, onBroken }: Relay
 
   use(first);
   return {
-    carry: (socket, { port }, moved, signal) =>
-      new Promise((resolve) => {
-        const id = next++;
-        socket.on('error', () => undefined);
-        // the program breaks it and tells the end; where it is gone, the connection is as well
-        const drop = (): void => send({ kind: 'drop', id });
-        signal.addEventListener('abort', drop, { once: true });
-        carried.set(id, {
-          socket,
-          moved,
-          resolve(code) {
-            signal.removeEventListener('abort', drop);
-            resolve(code);
-          },
-        });
-        if (signal.aborted) end(id, 'ABORTED');
-        else send({ kind: 'inbound', id, port }, socket, () => end(id, RELAY_GONE));
-      }),
+    carry(socket, port, listener) {
+      const id = next++;
+      socket.on('error', () => undefined);
+      carried.set(id, { socket, listener });
+      send({ kind: 'inbound', id, port }, socket, () => end(id, RELAY_GONE));
+      // the program breaks it and tells the end; where it is gone, the connection is as well
+      return () => send({ kind: 'drop', id });
+    },
     bindAs: ({ address, port }) =>
       new Promise((resolve, reject) => {
         const key = `peer ${next++}`;

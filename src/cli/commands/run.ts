@@ -38,6 +38,7 @@ export async function run(context: CommandContext, flags: RunFlags): Promise<num
     allowUnsigned: settings.allowUnsigned,
     sandboxMinimum: settings.sandboxMinimum,
     limits: config.limits,
+    network: config.network,
     interpreters: config.interpreters,
     ...(config.calls.nodeInFlight === undefined ? {} : { maxNodeCalls: config.calls.nodeInFlight }),
     ...(config.calls.perSecond === undefined ? {} : { callsPerSecond: config.calls.perSecond }),
