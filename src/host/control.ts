@@ -5,9 +5,9 @@ import { EventType } from '../../gen/ts/modhost/event/v1/event.js';
 import { LogLevel } from '../../gen/ts/modhost/v1/log.js';
 import type { AuditFilter, HostControl, LogFilter } from '../admin/host-control.js';
 import { HostError } from '../contract/error.js';
+import { DEFAULT_SANDBOX_MINIMUM, sandboxMinimumText } from '../contract/guarantee.js';
 import { PROTOCOL_MAX, PROTOCOL_MIN } from '../contract/protocol.js';
 import { nearest } from '../core/nearest.js';
-import { printableLine } from '../core/printable.js';
 import { MAX_BATCH_BYTES } from '../events/frame.js';
 import type { EventHub } from '../events/hub.js';
 import { deliveryResponse } from '../services/event.js';
@@ -17,7 +17,9 @@ import type { Lifecycle } from './lifecycle.js';
 import type { NodeWatch } from './node-status.js';
 import type { HostParts } from './parts.js';
 import type { Slot } from './slot.js';
+import { statusOf as moduleStatus } from './slot-status.js';
 import type { Confinement } from './start-module.js';
+import { warningsOf } from './warnings.js';
 
 /** What the control of a host looks at. */
 export interface ControlParts extends HostParts {
@@ -33,8 +35,6 @@ export interface ControlParts extends HostParts {
 
 /** Lines or entries that one tail gives at most. */
 const MAX_TAIL = 10_000;
-/** Longest text of a warning: a manifest's author may have written part of it. */
-const MAX_WARNING_CHARS = 512;
 
 /** Makes what edges may ask of a host. */
 export function createHostControl(parts: ControlParts): HostControl {
@@ -42,7 +42,7 @@ export function createHostControl(parts: ControlParts): HostControl {
 
   const statusOf = (slot: Slot): ModuleStatus => {
     const delivery = hub.getDeliveryStats().find(({ moduleId }) => moduleId === slot.name);
-    return slot.status(delivery === undefined ? [] : deliveryResponse(delivery).queues);
+    return moduleStatus(slot, delivery === undefined ? [] : deliveryResponse(delivery).queues, parts.clock);
   };
   const list = (): ModuleStatus[] =>
     lifecycle
@@ -151,7 +151,7 @@ export function createHostControl(parts: ControlParts): HostControl {
       if (name !== '') assertKnown(name);
       return {
         machine: parts.confinement.engine.containment().map(wireGuarantee),
-        minimum: options.sandboxMinimum ?? 'bubblewrap',
+        minimum: sandboxMinimumText(options.sandboxMinimum ?? DEFAULT_SANDBOX_MINIMUM),
         modules: list()
           .filter((module) => name === '' || module.name === name)
           .map((module) => ({ module: module.name, guarantees: module.containment })),
@@ -204,31 +204,4 @@ function entrySize({ message, method, module, permissions }: AuditEntry): number
 /** Bytes of a text on the wire, and of what stands around it. */
 function textSize(text: string): number {
   return Buffer.byteLength(text) + 64;
-}
-
-/** What an operator should not overlook. */
-function warningsOf(parts: ControlParts): { code: string; message: string; module: string }[] {
-  const warnings = parts.lifecycle
-    .slots()
-    .filter((slot) => slot.unsigned)
-    .map((slot) => ({
-      code: 'unsigned_module',
-      message: `${slot.name} may run without verified signatures`,
-      module: slot.name,
-    }));
-  for (const { name, error } of parts.lifecycle.broken()) {
-    warnings.push({
-      code: 'broken_module',
-      message: printableLine(error?.message ?? '', MAX_WARNING_CHARS),
-      module: printableLine(name, MAX_WARNING_CHARS),
-    });
-  }
-  if (parts.options.sandboxMinimum === 'none') {
-    warnings.push({
-      code: 'sandbox_weak',
-      message: 'modules may run without any confinement: sandbox.minimum = "none"',
-      module: '',
-    });
-  }
-  return warnings;
 }

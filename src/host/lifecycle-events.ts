@@ -1,5 +1,6 @@
-import { ModuleOrigin } from '../../gen/ts/modhost/event/v1/module.js';
+import { ModuleHealthLabel, ModuleOrigin } from '../../gen/ts/modhost/event/v1/module.js';
 import { ShutdownReason } from '../../gen/ts/modhost/event/v1/node.js';
+import type { ResourceLimitWarning } from '../../gen/ts/modhost/event/v1/resource.js';
 import { ModuleState } from '../../gen/ts/modhost/v1/module_state.js';
 import type { EventPayload } from '../contract/event-type.js';
 import { type EventHub, SOURCE_HOST } from '../events/hub.js';
@@ -23,6 +24,8 @@ export interface CrashFacts {
 
 /** Names of the states in a module's life; `UNSPECIFIED` for a module that the host did not know. */
 export type ModuleStateName = Exclude<keyof typeof ModuleState, 'UNRECOGNIZED'>;
+/** Names of the host's judgements of a module's health. */
+export type HealthLabelName = Exclude<keyof typeof ModuleHealthLabel, 'UNRECOGNIZED' | 'UNSPECIFIED'>;
 /** Names of the causes of a stop. */
 export type ShutdownReasonName = Exclude<keyof typeof ShutdownReason, 'UNRECOGNIZED' | 'UNSPECIFIED'>;
 /** Names of the places where modules are found. */
@@ -40,11 +43,15 @@ export interface LifecycleEvents {
   moduleUnloaded(spawn: SpawnName): void;
   /** A reload has ended; undefined when nothing is loaded now. */
   moduleReloaded(moduleId: string, oldVersion: string, newVersion: string | undefined): void;
-  /** Process ended as the host asked. */
+  /** Process ended as the host asked, or by itself with code 0 after it was Ready. */
   moduleStopped(spawn: SpawnName): void;
   moduleCrashed(spawn: SpawnName, crash: CrashFacts): void;
   /** Tells nothing when both are the same. `instanceId` is empty while no process runs. */
   moduleStateChanged(moduleId: string, instanceId: string, before: ModuleStateName, now: ModuleStateName): void;
+  /** Tells nothing when both are the same. */
+  moduleHealthChanged(spawn: SpawnName, before: HealthLabelName, now: HealthLabelName): void;
+  /** A module uses most of what it may have of one resource. */
+  resourceLimitWarning(warning: ResourceLimitWarning): void;
   /** Section names alone: values stay with the host, so no secret can slip out. */
   configLoaded(changedSections: readonly string[]): void;
   nodeStartupCompleted(durationMs: number, components: readonly string[]): void;
@@ -91,6 +98,14 @@ export function createLifecycleEvents(hub: EventHub): LifecycleEvents {
         $case: 'moduleStateChanged',
         value: { moduleName, oldState: ModuleState[before], newState: ModuleState[now], instanceId },
       });
+    },
+    moduleHealthChanged({ moduleId, instanceId }, before, now) {
+      if (before === now) return;
+      const labels = { oldHealth: ModuleHealthLabel[before], newHealth: ModuleHealthLabel[now] };
+      publish({ $case: 'moduleHealthChanged', value: { moduleName: moduleId, ...labels, instanceId } });
+    },
+    resourceLimitWarning(value) {
+      publish({ $case: 'resourceLimitWarning', value });
     },
     configLoaded(changedSections) {
       publish({

@@ -1,21 +1,24 @@
-import { type ModuleStatus, RunMode } from '../../gen/ts/modhost/admin/v1/status.js';
-import type { QueueStats } from '../../gen/ts/modhost/event/v1/event_service.js';
-import { ErrorReason as ReasonNumber } from '../../gen/ts/modhost/v1/error.js';
-import { ModuleState } from '../../gen/ts/modhost/v1/module_state.js';
 import type { Limits } from '../../gen/ts/modhost/v1/session.js';
-import type { HostError } from '../contract/error.js';
-import { type Permission, permissionNumber } from '../contract/permission.js';
-import { printableLine } from '../core/printable.js';
+import type { ErrorReason, HostError } from '../contract/error.js';
+import type { Permission } from '../contract/permission.js';
+import type { Clock } from '../core/clock.js';
+import { createRecentCount, type RecentCount } from '../core/recent-count.js';
 import type { Manifest } from '../manifest/manifest.js';
+import type { Monitor } from '../process/monitor.js';
+import { createRestartBook, type RestartBook, type RestartTimes } from '../process/restart.js';
+import type { SpawnWatch } from '../process/watch.js';
 import type { Guarantee } from '../sandbox/guarantee.js';
-import { wireGuarantee } from './facts.js';
 import type { LifecycleEvents, ModuleStateName } from './lifecycle-events.js';
 import type { ModuleLog } from './log-book.js';
+import type { ModuleHealth } from './module-health.js';
+import type { ModuleNetwork } from './module-network.js';
 import type { ModuleSettings } from './options.js';
 import type { Spawn } from './spawn.js';
 
-/** Longest description that a status shows. */
-const MAX_SHOWN_CHARS = 512;
+/** Steps that a module's history keeps: several crashes with all that lies between them. */
+export const MAX_HISTORY = 32;
+/** Time over which the errors of a module are counted, milliseconds: a night's trouble is over in the morning. */
+const ERROR_WINDOW_MS = 600_000;
 
 /** What belongs to the present spawn of a module. */
 export interface Running {
@@ -30,13 +33,39 @@ export interface Running {
   /** What the manifest asks for and the operator does not grant. */
   withheld: readonly Permission[];
   containment: readonly Guarantee[];
+  /** Undefined when nothing of the network is granted. */
+  network: ModuleNetwork | undefined;
   limits: Limits;
   sdk: string;
   readyUnixMs: number;
+  /** The same by the monotonic clock; 0 before Ready. */
+  readyMonotonicMs: number;
+  /** Whether it answers and what it says of itself. */
+  health: ModuleHealth;
+  /** Asks it from Ready on. */
+  monitor: Monitor | undefined;
+  /** Measures what it uses; undefined for an external module. */
+  watch: SpawnWatch | undefined;
   progressPercent: number;
   progressMessage: string;
   announced: boolean;
   calls: { total: bigint; denied: bigint; limited: bigint };
+}
+
+/** What a module that does not run waits for, to be started by itself. */
+export type Waiting =
+  /** The end of its backoff, by the monotonic clock. */
+  | { readonly kind: 'time'; readonly dueMs: number; readonly timer: NodeJS.Timeout }
+  /** A module that it needs. */
+  | { readonly kind: 'module'; readonly name: string };
+
+/** One step in the life of a module. */
+export interface Step {
+  readonly timeUnixMs: number;
+  readonly from: ModuleStateName;
+  readonly to: ModuleStateName;
+  readonly reason: string;
+  readonly instanceId: string;
 }
 
 /** One module that the host knows: what it is, where it stands, why. */
@@ -51,30 +80,54 @@ export interface Slot {
   starting: boolean;
   /** Commands that wait for their turn and want the module stopped: a start that sees one gives up. */
   halting: number;
+  /** True from the command that loads it until one unloads it, or its policy does: only then it is started by itself. */
+  wanted: boolean;
+  /** What it is started by; undefined while it runs, or when nothing but a command starts it. */
+  waiting: Waiting | undefined;
   /** Settles when nothing of the last spawn is left, at the node neither. */
   cleared: Promise<void>;
   /** True once a process of it has run, or an external one was offered its socket. */
   spawned: boolean;
   /** Spawns after the first, whoever asked for them. */
   restarts: number;
-  /** Spawns that ended unexpectedly. */
-  crashes: number;
+  /** Its crashes, and what follows from each. */
+  readonly book: RestartBook;
+  /** What went wrong with it lately. */
+  readonly errors: RecentCount<ErrorReason>;
   lastError: { error: HostError; timeUnixMs: number } | undefined;
   /** Turn of the module's commands: each begins when the one before has ended. */
   turn: Promise<unknown>;
   state(): ModuleStateName;
-  /** Moves on, tells the event, remembers why. */
+  /** Why it is in that state, for people. */
+  why(): string;
+  /** Its last steps, the oldest first, at most MAX_HISTORY. */
+  history(): readonly Step[];
+  /** Moves on, tells the event, remembers why; in the same state only the reason is new. */
   move(state: ModuleStateName, reason: string): void;
-  status(queues: readonly QueueStats[]): ModuleStatus;
+  /** Remembers what went wrong. */
+  blame(error: HostError): void;
+}
+
+/** What a slot is made of. */
+export interface SlotParts {
+  events: LifecycleEvents;
+  clock: Clock;
+  restartTimes: RestartTimes;
+  /** Random numbers in [0, 1). */
+  random(): number;
+  /** Hears of every step, after it was told. */
+  onMoved(slot: Slot, before: ModuleStateName): void;
 }
 
 /** Makes the record of a module that was just found. */
 export function createSlot(
   facts: { manifest: Manifest; dir: string; settings: ModuleSettings; unsigned: boolean },
-  events: LifecycleEvents,
+  parts: SlotParts,
 ): Slot {
+  const { clock } = parts;
   let state: ModuleStateName = 'DISCOVERED';
   let why = 'found on disk';
+  const steps: Step[] = [];
   const slot: Slot = {
     name: facts.manifest.name,
     manifest: facts.manifest,
@@ -84,76 +137,60 @@ export function createSlot(
     running: undefined,
     starting: false,
     halting: 0,
+    wanted: false,
+    waiting: undefined,
     cleared: Promise.resolve(),
     spawned: false,
     restarts: 0,
-    crashes: 0,
+    book: createRestartBook({
+      rules: () => slot.manifest.restart,
+      times: parts.restartTimes,
+      clock,
+      random: parts.random,
+    }),
+    errors: createRecentCount(clock, ERROR_WINDOW_MS),
     lastError: undefined,
     turn: Promise.resolve(),
     state: () => state,
+    why: () => why,
+    history: () => steps,
     move(next, reason) {
       const before = state;
       state = next;
       why = reason;
-      events.moduleStateChanged(slot.name, slot.running?.spawn.instanceId ?? '', before, next);
+      if (before === next) return;
+      const instanceId = slot.running?.spawn.instanceId ?? '';
+      steps.push({ timeUnixMs: clock.unixMs(), from: before, to: next, reason, instanceId });
+      if (steps.length > MAX_HISTORY) steps.shift();
+      parts.events.moduleStateChanged(slot.name, instanceId, before, next);
+      parts.onMoved(slot, before);
     },
-    status(queues) {
-      const { running, manifest, settings } = slot;
-      const external = settings.run === 'external';
-      const waiting = external && running !== undefined && running.spawn.session.state() === 'waiting';
-      return {
-        name: slot.name,
-        version: running?.version ?? manifest.version,
-        description: printableLine(manifest.description, MAX_SHOWN_CHARS),
-        state: ModuleState[state],
-        reason: printableLine(why, MAX_SHOWN_CHARS),
-        pid: running?.spawn.process?.pid ?? 0,
-        instanceId: running?.spawn.instanceId ?? '',
-        restarts: slot.restarts,
-        startedUnixMs: BigInt(running?.spawn.startedUnixMs ?? 0),
-        readyUnixMs: BigInt(running?.readyUnixMs ?? 0),
-        runMode: external ? RunMode.EXTERNAL : RunMode.SPAWN,
-        unsigned: slot.unsigned,
-        granted: (running?.spawn.session.grants.list() ?? []).map(permissionNumber),
-        withheld: (running?.withheld ?? []).map(permissionNumber),
-        containment: (running?.containment ?? []).map(wireGuarantee),
-        queues: [...queues],
-        lastError:
-          slot.lastError === undefined
-            ? undefined
-            : {
-                reason: ReasonNumber[slot.lastError.error.reason],
-                message: printableLine(slot.lastError.error.message, MAX_SHOWN_CHARS),
-                timeUnixMs: BigInt(slot.lastError.timeUnixMs),
-              },
-        externalSocket: external ? (running?.spawn.socketPath ?? '') : '',
-        externalTokenFile: waiting ? running.spawn.tokenPath : '',
-        startProgressPercent: running?.progressPercent ?? 0,
-        startMessage: printableLine(running?.progressMessage ?? '', MAX_SHOWN_CHARS),
-        health: undefined,
-        sdk: printableLine(running?.sdk ?? '', MAX_SHOWN_CHARS),
-        counters:
-          running === undefined
-            ? undefined
-            : {
-                calls: running.calls.total,
-                denied: running.calls.denied,
-                limited: running.calls.limited,
-                failed: 0n,
-                violations: 0n,
-                logDropped: running.log.dropped(),
-                connections: running.spawn.connectionCount(),
-              },
-        limits: running?.limits,
-        recentCrashes: slot.crashes,
-        restartInMs: 0,
-        usage: undefined,
-        history: [],
-        responsive: state === 'RUNNING',
-        missedProbes: 0,
-        network: undefined,
-      };
+    blame(error) {
+      slot.lastError = { error, timeUnixMs: clock.unixMs() };
+      slot.errors.add(error.reason);
     },
   };
   return slot;
+}
+
+/** Commands on one module run one after the other, in the order in which they were given. */
+export function inTurn<T>(slot: Slot, command: () => Promise<T>): Promise<T> {
+  const result = slot.turn.then(command);
+  slot.turn = result.catch(() => {});
+  return result;
+}
+
+/** True when a process of it runs or is being started. */
+export function isUp(slot: Slot): boolean {
+  return slot.running !== undefined || slot.starting;
+}
+
+/** True when others can call it: it is Ready and has not been asked to stop. */
+export function isAvailable(slot: Slot | undefined): boolean {
+  return slot?.state() === 'RUNNING' || slot?.state() === 'DEGRADED';
+}
+
+/** Where a module stands, as sentences say it. */
+export function inWords(slot: Slot | undefined): string {
+  return slot === undefined ? 'not there' : slot.state().toLowerCase();
 }

@@ -54,7 +54,6 @@ describe.skipIf(skip)('the life of a module with a process of its own', () => {
 
   for (const [row, steps, exitCode, signal] of [
     ['C139: exit 1', 'exit:1', 1, ''],
-    ['C139: exit 0, which no running module may do by itself', 'exit:0', 0, ''],
     ['C139: SIGKILL', 'signal:SIGKILL', 0, 'SIGKILL'],
     ['C139: SIGSEGV', 'signal:SIGSEGV', 0, 'SIGSEGV'],
   ] as const) {
@@ -63,21 +62,42 @@ describe.skipIf(skip)('the life of a module with a process of its own', () => {
         alpha: { behaviour: `handshake ready wait:300 ${steps}` },
       });
       await host.load('alpha');
-      await until('the crash', () => told('alpha').includes('moduleUnloaded alpha'));
-      expect(told('alpha').slice(-4)).toEqual([
+      await until('the crash', () => told('alpha').at(-1) === 'moduleStateChanged alpha BACKOFF');
+      expect(told('alpha').slice(-5)).toEqual([
         'moduleLoaded alpha',
         'moduleStateChanged alpha CRASHED',
         'moduleCrashed alpha',
         'moduleUnloaded alpha',
+        'moduleStateChanged alpha BACKOFF',
       ]);
       const crash = heard.find(({ event }) => event.payload?.$case === 'moduleCrashed');
       expect(crash?.event.payload?.value).toMatchObject({ exitCode, signal, version: '1.0.0' });
-      expect(host.list()[0]).toMatchObject({ state: ModuleState.CRASHED, pid: 0, recentCrashes: 1 });
+      expect(host.list()[0]).toMatchObject({ state: ModuleState.BACKOFF, pid: 0, recentCrashes: 1 });
       expect(spawnDirectories()).toEqual([]);
       // and it can be loaded again at once
       expect((await host.load('alpha')).restarts).toBe(1);
     });
   }
+
+  it('C139: exit 0 of a loaded module is an end without failure: told as a stop, and not answered by a restart', async () => {
+    const { host, told } = await open({ alpha: { behaviour: 'handshake ready wait:300 exit:0' } });
+    await host.load('alpha');
+    await until('the end', () => told('alpha').at(-1) === 'moduleStateChanged alpha STOPPED');
+    expect(told('alpha').slice(-4)).toEqual([
+      'moduleLoaded alpha',
+      'moduleStopped alpha',
+      'moduleUnloaded alpha',
+      'moduleStateChanged alpha STOPPED',
+    ]);
+    const reasonTold = expect.stringContaining('by itself with code 0');
+    expect(host.list()[0]).toMatchObject({
+      recentCrashes: 0,
+      restartInMs: 0,
+      lastError: undefined,
+      reason: reasonTold,
+    });
+    expect((await host.load('alpha')).restarts).toBe(1);
+  });
 
   it('C089: a child of the module that holds the inherited connection ends with it', async () => {
     const python = `
@@ -104,8 +124,12 @@ os._exit(3)
     const error = await host.load('alpha').catch((thrown: unknown) => thrown as { reason: string; message: string });
     expect(error).toMatchObject({ reason: 'MODULE_CRASHED', details: { code: 7 } });
     expect((error as { message: string }).message).toContain('no chain here');
-    expect(host.list()[0]).toMatchObject({ state: ModuleState.FAILED });
-    expect(told('alpha').slice(-2)).toEqual(['moduleStateChanged alpha FAILED', 'moduleCrashed alpha']);
+    expect(host.list()[0]).toMatchObject({ state: ModuleState.BACKOFF });
+    expect(told('alpha').slice(-3)).toEqual([
+      'moduleStateChanged alpha CRASHED',
+      'moduleCrashed alpha',
+      'moduleStateChanged alpha BACKOFF',
+    ]);
     const errors = lines('alpha').filter(({ message }) => message.includes('exited with code 7'));
     expect(errors).toHaveLength(1);
   });
@@ -139,7 +163,7 @@ os._exit(3)
     expect([silent, shy, slow]).toEqual(['STARTUP_TIMEOUT', 'STARTUP_TIMEOUT', 'OK']);
     await until('the answers', () => lines('slow').some(({ message }) => message === 'ready: 0'));
     expect(host.list().find(({ name }) => name === 'shy')).toMatchObject({
-      state: ModuleState.FAILED,
+      state: ModuleState.BACKOFF,
       lastError: { message: expect.stringContaining('shy') },
     });
     expect(spawnDirectories()).toHaveLength(1);

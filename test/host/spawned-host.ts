@@ -36,7 +36,7 @@ export interface SpawnedHost {
   socketDir: string;
   /** Events that the host published, in order. */
   heard: HeardEvent[];
-  /** Their names and modules, `moduleLoaded a`; state changes as `moduleStateChanged a RUNNING`. */
+  /** Their names and modules, `moduleLoaded a`; state changes as `moduleStateChanged a RUNNING`; changes of health left out. */
   told(about?: string): string[];
   /** Lines of a module, or of the host on it. */
   lines(module: string): LogLine[];
@@ -95,6 +95,8 @@ export async function createSpawnedHost(
     socketDir,
     node: wrapNode(createDevchain({ clock: createSystemClock(), logger })),
     allowUnsigned: Object.keys(modules),
+    // what crashes stays down long enough to be looked at
+    restartTimes: { firstMs: 60_000, maxMs: 60_000 },
     logger,
     ...more,
   });
@@ -127,7 +129,11 @@ export async function createSpawnedHost(
     socketDir,
     heard,
     told: (about) =>
-      heard.map(nameOf).flatMap(({ text, module }) => (about === undefined || module === about ? [text] : [])),
+      heard
+        .map(nameOf)
+        // when a health check ends is a matter of time, so tests of it look at `heard`
+        .filter(({ text }) => !text.startsWith('moduleHealthChanged'))
+        .flatMap(({ text, module }) => (about === undefined || module === about ? [text] : [])),
     lines: (module) => lines.filter((line) => line.module === module),
     write: (name, module) => writeModule(modulesDir, name, module),
     spawnDirectories: () => readdirSync(socketDir).filter((name) => /^[0-9a-f]{8}$|^x-/.test(name)),

@@ -18,17 +18,27 @@ export const ModuleState = {
   STARTING: 3,
   /** RUNNING - It is Ready and can be called. */
   RUNNING: 4,
-  /** DEGRADED - It is Ready, but reports trouble or misses health checks; it can still be called. */
+  /**
+   * DEGRADED - It is Ready, but reports trouble, misses health checks, or lacks a module that it needs and that is expected back; it
+   * can still be called.
+   */
   DEGRADED: 5,
   /** STOPPING - It was asked to stop and has its grace period; new calls to it are refused. */
   STOPPING: 6,
-  /** STOPPED - It was stopped as asked; the operator starts it again. */
+  /**
+   * STOPPED - It does not run and nothing is wrong with it: it was stopped as asked, is disabled, ended by itself with code 0, was
+   * unloaded after a crash by its restart policy `never`, or a module that it needs has gone for good. In the last case it
+   * starts by itself when that one runs again; else the operator starts it.
+   */
   STOPPED: 7,
-  /** CRASHED - Its process ended without being asked to. The next state follows at once. */
+  /** CRASHED - Its process failed, see ModuleCrashed. The next state follows at once. */
   CRASHED: 8,
-  /** BACKOFF - It crashed, and the host waits before it starts it again. */
+  /**
+   * BACKOFF - The host will start it by itself: after a wait that doubles with each crash, or as soon as a module that it needs is
+   * Ready.
+   */
   BACKOFF: 9,
-  /** QUARANTINED - It crashed too often; only the operator releases it. */
+  /** QUARANTINED - It crashed `max_crashes` times within `window_s`; only the operator releases it. */
   QUARANTINED: 10,
   /**
    * FAILED - It cannot be started: the manifest, a check, the sandbox or the program itself is at fault. Another attempt needs a

@@ -2250,6 +2250,9 @@ export const AdminServiceService = {
    * LoadModule checks and starts one module and waits until it is Ready. If the call is cancelled meanwhile the start goes
    * on. Loading a module that waits in BACKOFF, QUARANTINED or FAILED starts it at once and forgets its crashes.
    *
+   * The call tells what became of the first attempt. A module that crashed in it, or misses another module, is in BACKOFF
+   * afterwards and started again by itself; UnloadModule ends that.
+   *
    * Errors: FIELD_REQUIRED (name a module); MODULE_NOT_FOUND (the message names near ones); MODULE_ALREADY_LOADED (unload
    * or reload it); any reason that a manifest or check fails with, such as MANIFEST_SYNTAX, UNKNOWN_CAPABILITY or
    * UNSIGNED (the message tells file, key and cure); START_FAILED, INTERPRETER_MISSING, SANDBOX_UNAVAILABLE,
@@ -2266,7 +2269,8 @@ export const AdminServiceService = {
   },
   /**
    * UnloadModule asks one module to stop, ends it after its grace, and waits until no process of it is left. It is not
-   * started again until somebody loads it. Unloading a module that is stopped is no error.
+   * started again until somebody loads it; those that were taken along by `cascade` start by themselves when it runs again.
+   * Unloading a module that is stopped is no error; in BACKOFF it ends the wait.
    *
    * Errors: FIELD_REQUIRED (name a module); MODULE_NOT_FOUND (the message names near ones); MODULE_IN_USE (others need it:
    * unload them first, or set `cascade`).
@@ -2410,6 +2414,9 @@ export interface AdminServiceServer extends UntypedServiceImplementation {
    * LoadModule checks and starts one module and waits until it is Ready. If the call is cancelled meanwhile the start goes
    * on. Loading a module that waits in BACKOFF, QUARANTINED or FAILED starts it at once and forgets its crashes.
    *
+   * The call tells what became of the first attempt. A module that crashed in it, or misses another module, is in BACKOFF
+   * afterwards and started again by itself; UnloadModule ends that.
+   *
    * Errors: FIELD_REQUIRED (name a module); MODULE_NOT_FOUND (the message names near ones); MODULE_ALREADY_LOADED (unload
    * or reload it); any reason that a manifest or check fails with, such as MANIFEST_SYNTAX, UNKNOWN_CAPABILITY or
    * UNSIGNED (the message tells file, key and cure); START_FAILED, INTERPRETER_MISSING, SANDBOX_UNAVAILABLE,
@@ -2418,7 +2425,8 @@ export interface AdminServiceServer extends UntypedServiceImplementation {
   loadModule: handleUnaryCall<LoadModuleRequest, LoadModuleResponse>;
   /**
    * UnloadModule asks one module to stop, ends it after its grace, and waits until no process of it is left. It is not
-   * started again until somebody loads it. Unloading a module that is stopped is no error.
+   * started again until somebody loads it; those that were taken along by `cascade` start by themselves when it runs again.
+   * Unloading a module that is stopped is no error; in BACKOFF it ends the wait.
    *
    * Errors: FIELD_REQUIRED (name a module); MODULE_NOT_FOUND (the message names near ones); MODULE_IN_USE (others need it:
    * unload them first, or set `cascade`).
@@ -2519,6 +2527,9 @@ export interface AdminServiceClient extends Client {
    * LoadModule checks and starts one module and waits until it is Ready. If the call is cancelled meanwhile the start goes
    * on. Loading a module that waits in BACKOFF, QUARANTINED or FAILED starts it at once and forgets its crashes.
    *
+   * The call tells what became of the first attempt. A module that crashed in it, or misses another module, is in BACKOFF
+   * afterwards and started again by itself; UnloadModule ends that.
+   *
    * Errors: FIELD_REQUIRED (name a module); MODULE_NOT_FOUND (the message names near ones); MODULE_ALREADY_LOADED (unload
    * or reload it); any reason that a manifest or check fails with, such as MANIFEST_SYNTAX, UNKNOWN_CAPABILITY or
    * UNSIGNED (the message tells file, key and cure); START_FAILED, INTERPRETER_MISSING, SANDBOX_UNAVAILABLE,
@@ -2541,7 +2552,8 @@ export interface AdminServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * UnloadModule asks one module to stop, ends it after its grace, and waits until no process of it is left. It is not
-   * started again until somebody loads it. Unloading a module that is stopped is no error.
+   * started again until somebody loads it; those that were taken along by `cascade` start by themselves when it runs again.
+   * Unloading a module that is stopped is no error; in BACKOFF it ends the wait.
    *
    * Errors: FIELD_REQUIRED (name a module); MODULE_NOT_FOUND (the message names near ones); MODULE_IN_USE (others need it:
    * unload them first, or set `cascade`).

@@ -62,6 +62,58 @@ export function runModeToJSON(object: RunMode): string {
   }
 }
 
+/** ProbeKind says how a module shows that it lives. */
+export const ProbeKind = {
+  /** UNSPECIFIED - It is not Ready: nothing is checked. */
+  UNSPECIFIED: 0,
+  /** INVOCATION - It answers health invocations. */
+  INVOCATION: 1,
+  /** PING - Its process runs and answers HTTP/2 PING: its manifest says `[health] mode = "ping"`, or it serves no invocations. */
+  PING: 2,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type ProbeKind = typeof ProbeKind[keyof typeof ProbeKind];
+
+export namespace ProbeKind {
+  export type UNSPECIFIED = typeof ProbeKind.UNSPECIFIED;
+  export type INVOCATION = typeof ProbeKind.INVOCATION;
+  export type PING = typeof ProbeKind.PING;
+  export type UNRECOGNIZED = typeof ProbeKind.UNRECOGNIZED;
+}
+
+export function probeKindFromJSON(object: any): ProbeKind {
+  switch (object) {
+    case 0:
+    case "PROBE_KIND_UNSPECIFIED":
+      return ProbeKind.UNSPECIFIED;
+    case 1:
+    case "PROBE_KIND_INVOCATION":
+      return ProbeKind.INVOCATION;
+    case 2:
+    case "PROBE_KIND_PING":
+      return ProbeKind.PING;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return ProbeKind.UNRECOGNIZED;
+  }
+}
+
+export function probeKindToJSON(object: ProbeKind): string {
+  switch (object) {
+    case ProbeKind.UNSPECIFIED:
+      return "PROBE_KIND_UNSPECIFIED";
+    case ProbeKind.INVOCATION:
+      return "PROBE_KIND_INVOCATION";
+    case ProbeKind.PING:
+      return "PROBE_KIND_PING";
+    case ProbeKind.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 /** HostStatus is the host itself. */
 export interface HostStatus {
   /** REQUIRED. Package version, SemVer 2.0. */
@@ -240,7 +292,24 @@ export interface ModuleStatus {
   /** REQUIRED. Health checks missed in a row. */
   missedProbes: number;
   /** OPTIONAL. What it may do on the network and has done; absent when it runs without network. */
-  network: NetworkUse | undefined;
+  network:
+    | NetworkUse
+    | undefined;
+  /** REQUIRED. How its health is checked. */
+  probe: ProbeKind;
+  /**
+   * OPTIONAL. What went wrong with it within the last 10 minutes, by reason, the most frequent first: failed starts,
+   * crashes, missed health checks (DEADLINE_EXCEEDED), refused calls.
+   */
+  recentErrors: ErrorCount[];
+}
+
+/** ErrorCount is how often one thing went wrong. */
+export interface ErrorCount {
+  /** REQUIRED. What. */
+  reason: ErrorReason;
+  /** REQUIRED. How often, at least 1. */
+  count: number;
 }
 
 /** Transition is one step in the life of a module. */
@@ -1315,6 +1384,8 @@ function createBaseModuleStatus(): ModuleStatus {
     responsive: false,
     missedProbes: 0,
     network: undefined,
+    probe: 0,
+    recentErrors: [],
   };
 }
 
@@ -1429,6 +1500,12 @@ export const ModuleStatus: MessageFns<ModuleStatus> = {
     }
     if (message.network !== undefined) {
       NetworkUse.encode(message.network, writer.uint32(258).fork()).join();
+    }
+    if (message.probe !== 0) {
+      writer.uint32(264).int32(message.probe);
+    }
+    for (const v of message.recentErrors) {
+      ErrorCount.encode(v!, writer.uint32(274).fork()).join();
     }
     return writer;
   },
@@ -1722,6 +1799,22 @@ export const ModuleStatus: MessageFns<ModuleStatus> = {
             message.network = NetworkUse.decode(reader, reader.uint32());
             continue;
           }
+          case 33: {
+            if (tag !== 264) {
+              break;
+            }
+
+            message.probe = reader.int32() as any;
+            continue;
+          }
+          case 34: {
+            if (tag !== 274) {
+              break;
+            }
+
+            message.recentErrors.push(ErrorCount.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1826,6 +1919,12 @@ export const ModuleStatus: MessageFns<ModuleStatus> = {
         ? globalThis.Number(object.missed_probes)
         : 0,
       network: isSet(object.network) ? NetworkUse.fromJSON(object.network) : undefined,
+      probe: isSet(object.probe) ? probeKindFromJSON(object.probe) : 0,
+      recentErrors: globalThis.Array.isArray(object?.recentErrors)
+        ? object.recentErrors.map((e: any) => ErrorCount.fromJSON(e))
+        : globalThis.Array.isArray(object?.recent_errors)
+        ? object.recent_errors.map((e: any) => ErrorCount.fromJSON(e))
+        : [],
     };
   },
 
@@ -1927,6 +2026,12 @@ export const ModuleStatus: MessageFns<ModuleStatus> = {
     if (message.network !== undefined) {
       obj.network = NetworkUse.toJSON(message.network);
     }
+    if (message.probe !== 0) {
+      obj.probe = probeKindToJSON(message.probe);
+    }
+    if (message.recentErrors?.length) {
+      obj.recentErrors = message.recentErrors.map((e) => ErrorCount.toJSON(e));
+    }
     return obj;
   },
 
@@ -1981,6 +2086,93 @@ export const ModuleStatus: MessageFns<ModuleStatus> = {
     message.network = (object.network !== undefined && object.network !== null)
       ? NetworkUse.fromPartial(object.network)
       : undefined;
+    message.probe = object.probe ?? 0;
+    message.recentErrors = object.recentErrors?.map((e) => ErrorCount.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseErrorCount(): ErrorCount {
+  return { reason: 0, count: 0 };
+}
+
+export const ErrorCount: MessageFns<ErrorCount> = {
+  encode(message: ErrorCount, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.reason !== 0) {
+      writer.uint32(8).int32(message.reason);
+    }
+    if (message.count !== 0) {
+      writer.uint32(16).uint32(message.count);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ErrorCount {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseErrorCount();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.reason = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.count = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ErrorCount {
+    return {
+      reason: isSet(object.reason) ? errorReasonFromJSON(object.reason) : 0,
+      count: isSet(object.count) ? globalThis.Number(object.count) : 0,
+    };
+  },
+
+  toJSON(message: ErrorCount): unknown {
+    const obj: any = {};
+    if (message.reason !== 0) {
+      obj.reason = errorReasonToJSON(message.reason);
+    }
+    if (message.count !== 0) {
+      obj.count = Math.round(message.count);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ErrorCount>): ErrorCount {
+    return ErrorCount.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ErrorCount>): ErrorCount {
+    const message = createBaseErrorCount();
+    message.reason = object.reason ?? 0;
+    message.count = object.count ?? 0;
     return message;
   },
 };

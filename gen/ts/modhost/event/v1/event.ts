@@ -202,9 +202,9 @@ export const EventType = {
   MODULE_RELOADED: 92,
   /** MODULE_STARTED - A module's process was started. */
   MODULE_STARTED: 93,
-  /** MODULE_STOPPED - A module's process ended as asked. */
+  /** MODULE_STOPPED - A module's process ended as asked, or by itself without failure. */
   MODULE_STOPPED: 94,
-  /** MODULE_CRASHED - A module's process ended without being asked to. */
+  /** MODULE_CRASHED - A module's process failed: it ended without being asked to, or the host ended it for what it did. */
   MODULE_CRASHED: 95,
   /** MODULE_HEALTH_CHANGED - The health of a module changed. */
   MODULE_HEALTH_CHANGED: 96,
@@ -1327,10 +1327,10 @@ export interface Event {
     /** A module's process was started. */
     { $case: "moduleStarted"; value: ModuleStarted }
     | //
-    /** A module's process ended as asked. */
+    /** A module's process ended as asked, or by itself without failure. */
     { $case: "moduleStopped"; value: ModuleStopped }
     | //
-    /** A module's process ended without being asked to. */
+    /** A module's process failed: it ended without being asked to, or the host ended it for what it did. */
     { $case: "moduleCrashed"; value: ModuleCrashed }
     | //
     /** The health of a module changed. */

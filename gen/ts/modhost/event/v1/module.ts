@@ -15,7 +15,7 @@ export const ModuleHealthLabel = {
   HEALTHY: 2,
   /** DEGRADED - Works with restrictions, by its own report, or has missed a check. */
   DEGRADED: 3,
-  /** UNHEALTHY - Missed its checks, reports failure, or has ended. */
+  /** UNHEALTHY - Missed its checks, reports failure, or has crashed. */
   UNHEALTHY: 4,
   UNRECOGNIZED: -1,
 } as const;
@@ -185,8 +185,9 @@ export interface ModuleStarted {
 }
 
 /**
- * ModuleStopped tells that a module's process ended because the host asked it to. One that ended by itself has
- * ModuleCrashed instead.
+ * ModuleStopped tells that a module's process ended without failure: because the host asked it to, or by itself with
+ * code 0 after it was Ready. After the latter the host starts it again only with `[restart] policy = "always"`. Any other
+ * end has ModuleCrashed instead.
  */
 export interface ModuleStopped {
   /** REQUIRED. Name of the module, as in its manifest. */
@@ -196,9 +197,10 @@ export interface ModuleStopped {
 }
 
 /**
- * ModuleCrashed tells that a module's process ended by itself, with whatever exit code, or was killed for what it
- * did. The host starts it again after a while, unless it has crashed too often. A module that depends on it keeps its
- * requests until the next ModuleLoaded.
+ * ModuleCrashed tells that a module failed: its process ended by itself, by a signal, with a code other than 0, or with
+ * whatever code before it was Ready; or the host ended it because it did not answer, was not Ready in time, or went over a
+ * limit. It is told exactly once for each crash. The host starts the module again after a while, unless its restart policy
+ * is `never` or it has crashed too often. A module that depends on it keeps its requests until the next ModuleLoaded.
  */
 export interface ModuleCrashed {
   /** REQUIRED. Name of the module, as in its manifest. */
@@ -213,7 +215,7 @@ export interface ModuleCrashed {
    */
   error: string;
   /**
-   * OPTIONAL. Exit code of the process, 0 to 255; 0 is a crash as well when nobody asked the module to stop.
+   * OPTIONAL. Exit code of the process, 0 to 255; 0 is a crash as well before the module was Ready.
    * Without meaning when `signal` is set, and for external modules, whose exit the host cannot see.
    */
   exitCode: number;

@@ -1,0 +1,67 @@
+import type { Warning } from '../../gen/ts/modhost/admin/v1/status.js';
+import { DEFAULT_SANDBOX_MINIMUM, sandboxMinimumText } from '../contract/guarantee.js';
+import { printableLine } from '../core/printable.js';
+import { missingGuarantees, missingText } from '../sandbox/minimum.js';
+import type { Lifecycle } from './lifecycle.js';
+import type { HostOptions } from './options.js';
+import type { Confinement } from './start-module.js';
+
+/** Longest text of a warning: a manifest's author may have written part of it. */
+const MAX_WARNING_CHARS = 512;
+
+/** What warnings are told of. */
+export interface WarnedParts {
+  options: HostOptions;
+  lifecycle: Pick<Lifecycle, 'slots' | 'broken'>;
+  confinement: Pick<Confinement, 'engine' | 'identities' | 'cures'>;
+}
+
+/** What an operator should not overlook, the most serious first. */
+export function warningsOf({ options, lifecycle, confinement }: WarnedParts): Warning[] {
+  return [...confinementWarnings(options, confinement), ...moduleWarnings(lifecycle)];
+}
+
+function confinementWarnings(
+  { sandboxMinimum = DEFAULT_SANDBOX_MINIMUM }: HostOptions,
+  { engine, identities, cures }: WarnedParts['confinement'],
+): Warning[] {
+  const containment = engine.containment();
+  const warn = (code: string, message: string): Warning => ({
+    code,
+    message: printableLine(message, MAX_WARNING_CHARS),
+    module: '',
+  });
+  const warnings: Warning[] = [];
+  const refused = missingGuarantees(sandboxMinimum, containment);
+  const weak = missingGuarantees(DEFAULT_SANDBOX_MINIMUM, containment);
+  if (refused.length > 0) {
+    const asked = sandboxMinimumText(sandboxMinimum);
+    const text = `no module is started by this host, sandbox.minimum = ${asked}: ${missingText(refused, cures)}`;
+    warnings.push(warn('sandbox_below_minimum', text));
+  } else if (weak.length > 0) {
+    const text = `modules run with less than '${DEFAULT_SANDBOX_MINIMUM}': ${missingText(weak, cures)}`;
+    warnings.push(warn('sandbox_weak', text));
+  }
+  if (process.getuid?.() === 0 && identities === undefined) {
+    const text = 'the host is root and cannot give modules users of their own: what escapes from a module is root';
+    warnings.push(warn('running_as_root', text));
+  }
+  return warnings;
+}
+
+function moduleWarnings(lifecycle: WarnedParts['lifecycle']): Warning[] {
+  const unsigned = lifecycle
+    .slots()
+    .filter((slot) => slot.unsigned)
+    .map((slot) => ({
+      code: 'unsigned_module',
+      message: `${slot.name} may run without verified signatures`,
+      module: slot.name,
+    }));
+  const broken = lifecycle.broken().map(({ name, error }) => ({
+    code: 'broken_module',
+    message: printableLine(error?.message ?? '', MAX_WARNING_CHARS),
+    module: printableLine(name, MAX_WARNING_CHARS),
+  }));
+  return [...unsigned, ...broken];
+}
