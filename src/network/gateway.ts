@@ -183,6 +183,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       const ended = served
         .catch((error: unknown) => {
           entry.ended('INTERNAL');
+          reset(inside);
           log.error({ err: error }, 'the gateway of a module failed');
         })
         .then(() => untilClosed(inside))
