@@ -6,12 +6,14 @@ import { EXIT } from '../src/cli/exit.js';
 import { runProgram } from '../src/cli/program.js';
 import { createContractRegistry } from '../src/contract/descriptors.js';
 import { type EventFacts, readEventTypes } from '../src/contract/event-type.js';
+import { GUARANTEE_NAMES } from '../src/contract/guarantee.js';
 import { readMethods } from '../src/contract/methods.js';
 import { sessionLimits } from '../src/host/facts.js';
 import { NODE_COLUMNS, PUBLISHED_BY_HOST, TOLD_ONLY_BY } from '../src/host/published-events.js';
 import { SERVICE_ENTRIES } from '../src/host/session-services.js';
 import { createBubblewrapEngine } from '../src/sandbox/bubblewrap.js';
-import { GUARANTEE_NAMES, type Guarantee } from '../src/sandbox/guarantee.js';
+import { claimedContainment } from '../src/sandbox/containment.js';
+import { createLandlockEngine, SCOPE_ABI } from '../src/sandbox/landlock.js';
 import { DEFAULT_LIMITS } from '../src/sandbox/limits.js';
 import { DEFAULT_EVENT_LIMITS } from '../src/services/event.js';
 import { DEFAULT_CALL_BURST, DEFAULT_CALL_RATE, DEFAULT_CALLS_IN_FLIGHT } from '../src/session/quota.js';
@@ -263,8 +265,10 @@ function limitTable(): string {
       ],
       ['from the wish to stop to the kill', `${limits.stopTimeoutMs / 1_000} s`, 'killed'],
       ['open files of a process', String(limits.openFiles), 'EMFILE'],
-      ['processes and threads', `${limits.pids} (enforced where the host is root)`, 'EAGAIN'],
-      ['memory, CPU, disk', `${limits.memoryMb} MiB, ${limits.cpuPercent} %, ${limits.dataMb} MiB`, 'not enforced yet'],
+      ['processes and threads', String(limits.pids), 'EAGAIN'],
+      ['memory of all its processes', `${limits.memoryMb} MiB`, '`MEMORY_LIMIT`'],
+      ['processor, from Ready on', `${limits.cpuPercent} % of a core`, 'slowed down'],
+      ['its data directory', `${limits.dataMb} MiB`, '`DISK_LIMIT`'],
     ],
   );
 }
@@ -272,17 +276,22 @@ function limitTable(): string {
 async function containmentTable(): Promise<string> {
   const runDir = mkdtempSync(join(tmpdir(), 'mh-readme-'));
   try {
-    const options = { bwrap: '/usr/bin/bwrap', runDir, tried: new Map(), inherited: () => [] };
-    const of = async (ownUsers: boolean): Promise<readonly Guarantee[]> =>
-      (await createBubblewrapEngine({ ...options, ownUsers })).containment();
-    const root = await of(true);
-    const user = await of(false);
+    const filter = (): Uint8Array => new Uint8Array(8);
+    const shared = { runDir, filter, inherited: () => [] };
+    const bubblewrap = async (ownUsers: boolean) =>
+      (await createBubblewrapEngine({ ...shared, ownUsers, bwrap: '/usr/bin/bwrap' })).containment();
+    const landlock = createLandlockEngine({ ...shared, ownUsers: true, python: '/usr/bin/python3', abi: SCOPE_ABI });
+    const all = { memory: 'control group', cpu: 'control group', pids: 'control group', kill: 'control group' };
+    const vectors = [
+      claimedContainment(await bubblewrap(true), { groups: all, rlimits: true }),
+      claimedContainment(await bubblewrap(false), { groups: undefined, rlimits: true }),
+      claimedContainment(landlock.containment(), { groups: undefined, rlimits: true }),
+    ];
     const rows = GUARANTEE_NAMES.map((name) => {
-      const [asRoot, asUser] = [root, user].map((vector) => vector.find((promise) => promise.name === name));
-      const by = [asRoot, asUser].find((promise) => promise?.state === 'enforced')?.by ?? 'a later version';
-      return [`\`${name}\``, asRoot?.state ?? '', asUser?.state ?? '', by];
+      const found = vectors.map((vector) => vector.find((promise) => promise.name === name));
+      return [`\`${name}\``, ...found.map((promise) => promise?.state ?? ''), found[0]?.by ?? ''];
     });
-    return table(['promise', 'host is root', 'host is a user', 'by'], rows);
+    return table(['promise', 'host is root', 'host is a user', 'no namespaces', 'where the host is root, by'], rows);
   } finally {
     rmSync(runDir, { recursive: true, force: true });
   }

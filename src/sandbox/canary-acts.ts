@@ -28,32 +28,44 @@ export interface HostTraits {
 }
 
 /** Arguments of `SHELL_ACTS`, in its order. */
-export function shellArguments(places: ActPlaces, host: HostTraits, openFiles: number): string[] {
+export function shellArguments(
+  places: ActPlaces,
+  host: HostTraits,
+  openFiles: number,
+  claimed: Iterable<string>,
+): string[] {
   const { secret, neighbour, code, data, socket } = places;
   const { pid, startTicks, networkNamespace, pidNamespace, filters } = host;
   return [
     ...[secret, neighbour, code, data, socket],
     ...[String(pid), startTicks, networkNamespace, pidNamespace, String(filters), String(openFiles)],
+    [...claimed].join(' '),
   ];
 }
 
-/** Files, processes, privileges, system calls, limits: what a shell can try. */
+/**
+ * Files, processes, privileges, system calls, limits: what a shell can try, of those guarantees alone that are claimed. It
+ * undoes at once what it should not have been able to do: where nothing confines it, it runs on somebody's machine.
+ */
 export const SHELL_ACTS = `
 secret=$1 neighbour=$2 code=$3 data=$4 socket=$5 host=$6 ticks=$7 netns=$8 pidns=$9
 shift 9
-filters=$1 files=$2
-no() { g=$1 a=$2; shift 2; if "$@" >/dev/null 2>&1; then r=broken; else r=held; fi; printf '%s\\t%s\\t%s\\n' "$g" "$a" "$r"; }
-yes() { g=$1 a=$2; shift 2; if "$@" >/dev/null 2>&1; then r=held; else r=broken; fi; printf '%s\\t%s\\t%s\\n' "$g" "$a" "$r"; }
+filters=$1 files=$2 claimed=" $3 "
+asked() { case "$claimed" in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
+no() { asked "$1" || return 0; g=$1 a=$2; shift 2; if "$@" >/dev/null 2>&1; then r=broken; else r=held; fi; printf '%s\\t%s\\t%s\\n' "$g" "$a" "$r"; }
+yes() { asked "$1" || return 0; g=$1 a=$2; shift 2; if "$@" >/dev/null 2>&1; then r=held; else r=broken; fi; printf '%s\\t%s\\t%s\\n' "$g" "$a" "$r"; }
 put() { ( : > "$1/modhost-canary" ) 2>/dev/null || return 1; [ "$1" = "$data" ] || rm -f "$1/modhost-canary"; }
 has() { grep -q "$1" /proc/$$/status; }
 number() { sed -n "s/^$1:[^0-9]*\\([0-9]*\\)$/\\1/p" /proc/$$/status; }
 filtered() { [ "$(number Seccomp_filters)" -gt "$filters" ]; }
 host_seen() { grep -q " $ticks " "/proc/$host/stat"; }
+mounted() { mount -t tmpfs none "$socket" && umount "$socket"; }
 crowd() { set -- /proc/[0-9]*; [ $# -ge 16 ]; }
 only_lo() { [ "$(grep -c : /proc/net/dev)" = 1 ]; }
 bounded() { grep -q "^Max open files  *$files  *$files " /proc/$$/limits; }
 
-yes filesystem 'write its own data' put "$data"
+put "$data"
+yes filesystem 'write its own data' [ -e "$data/modhost-canary" ]
 no filesystem 'read a planted secret' cat "$secret"
 no filesystem 'read it by a path of dots' cat "$data/../../../../../../../../..$secret"
 no filesystem 'read it by a link' cat "$data/link"
@@ -69,7 +81,7 @@ yes privileges 'be unable to gain any' has '^NoNewPrivs:[^0-9]*1$'
 for set in CapInh CapPrm CapEff CapAmb; do yes privileges "have none ($set)" has "^$set:[^0-9a-f]*0*$"; done
 no privileges 'make a user namespace' unshare --user true
 no privileges 'make a network namespace' unshare --user --net true
-no privileges 'mount' mount -t tmpfs none /tmp
+no privileges 'mount' mounted
 yes syscalls 'run under a filter of its own' filtered
 no syscalls 'change its personality' setarch "$(uname -m)" -R true
 yes open_files 'have the limit' bounded

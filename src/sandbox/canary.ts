@@ -32,6 +32,8 @@ export interface CanaryOptions {
   readonly identity: ModuleIdentity | undefined;
   /** User of the neighbour, whose files and socket the canary must not reach; undefined = there is one user for all. */
   readonly neighbour: ModuleIdentity | undefined;
+  /** User of the canary that tries the number of processes: they are counted by user. */
+  readonly hog: ModuleIdentity | undefined;
   readonly groups: ResourceGroups | undefined;
   /** The Node that tries connections. */
   readonly node: string;
@@ -89,13 +91,17 @@ interface Stage {
   readonly directories: ModuleDirectories;
   readonly secret: string;
   readonly neighbour: string;
+  /** Data and socket directory of the canary that tries limits, which has a user of its own. */
+  readonly hogDirectories: ModuleDirectories;
 }
 
-async function setUp(root: string, { identity }: CanaryOptions): Promise<Stage> {
+async function setUp(root: string, { identity, hog }: CanaryOptions): Promise<Stage> {
   const directories = { code: join(root, 'code'), data: join(root, 'data'), socket: join(root, 'socket') };
+  const hogDirectories = { ...directories, data: join(root, 'hog-data'), socket: join(root, 'hog-socket') };
   const neighbour = join(root, 'neighbour');
   await chmod(root, 0o711);
-  for (const dir of [...Object.values(directories), neighbour]) await mkdir(dir, { mode: 0o755 });
+  const made = new Set([...Object.values(directories), ...Object.values(hogDirectories), neighbour]);
+  for (const dir of made) await mkdir(dir, { mode: 0o755 });
   const programs = { 'acts.sh': SHELL_ACTS, 'acts.cjs': NODE_ACTS, 'hog.sh': HOG_ACTS, 'spin.sh': SPIN_ACTS };
   for (const [name, text] of Object.entries({ ...programs, 'linger.sh': LINGER_ACTS })) {
     await writeFile(join(directories.code, name), text, { mode: 0o444 });
@@ -105,9 +111,9 @@ async function setUp(root: string, { identity }: CanaryOptions): Promise<Stage> 
   await writeFile(secret, randomBytes(16).toString('hex'), { mode: 0o444 });
   await writeFile(join(neighbour, 'file'), 'x', { mode: 0o444 });
   await symlink(secret, join(directories.data, 'link'));
-  if (identity !== undefined)
-    for (const dir of [directories.data, directories.socket]) await chown(dir, identity.uid, identity.gid);
-  return { root, directories, secret, neighbour };
+  for (const [owner, { data, socket }] of [[identity, directories] as const, [hog, hogDirectories] as const])
+    if (owner !== undefined) for (const dir of [data, socket]) await chown(dir, owner.uid, owner.gid);
+  return { root, directories, secret, neighbour, hogDirectories };
 }
 
 /** As the directories of a real module are: closed to all but its user. */
@@ -125,6 +131,7 @@ async function tryByShell(options: CanaryOptions, stage: Stage, found: Findings)
     { secret: stage.secret, neighbour: stage.neighbour, ...view },
     hostTraits(),
     DEFAULT_LIMITS.openFiles,
+    options.claimed,
   );
   const answer = await runPart(options, stage, 'acts.sh', args);
   if (answer.code !== 0) return answer.stderr.trim().split('\n')[0] || `the canary ended with ${answer.code}`;
@@ -154,8 +161,8 @@ async function tryLimits(options: CanaryOptions, stage: Stage, found: Findings):
   if (!claimed.has('pids') && !claimed.has('memory')) return;
   await inGroup(options, 'canary-hog', async (group) => {
     const command = await confineShell(
-      options,
-      stage,
+      { ...options, identity: options.hog },
+      { ...stage, directories: stage.hogDirectories },
       'hog.sh',
       [HOG_PROCESSES, HOG_BYTES].map(String),
       TIGHT_LIMITS,

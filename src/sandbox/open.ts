@@ -25,6 +25,8 @@ export interface SandboxOptions {
   readonly logger: Logger;
   /** False = no control groups are made, as if this machine had none to give. Default true. */
   readonly controlGroups?: boolean;
+  /** Controllers that groups leave alone, for example `memory`. Default none. */
+  readonly withoutControllers?: readonly string[];
 }
 
 /** The best engine of this machine, and what was found out on the way. */
@@ -42,9 +44,10 @@ export interface Sandbox {
   readonly cures: ReadonlyMap<GuaranteeName, string>;
 }
 
-/** Users of the canary and of its neighbour: the first ones behind those of modules. */
+/** Users of the canary, of its neighbour and of the canary that tries limits: the first ones behind those of modules. */
 const CANARY: ModuleIdentity = { uid: FIRST_MODULE_UID + MODULE_UIDS, gid: FIRST_MODULE_UID + MODULE_UIDS };
 const NEIGHBOUR: ModuleIdentity = { uid: CANARY.uid + 1, gid: CANARY.gid + 1 };
+const HOG: ModuleIdentity = { uid: CANARY.uid + 2, gid: CANARY.gid + 2 };
 
 /**
  * Opens the best that this machine has: bubblewrap, else Landlock, else nothing but rlimits, each with control groups where
@@ -57,7 +60,7 @@ export async function openSandbox(options: SandboxOptions): Promise<Sandbox> {
   const [probe, opened] = await Promise.all([
     probeSandbox(run),
     controlGroups
-      ? openResourceGroups({ name: groupNameOf(runDir), run, logger })
+      ? openResourceGroups({ name: groupNameOf(runDir), run, logger, without: options.withoutControllers ?? [] })
       : { groups: undefined, lacks: switchedOff() },
   ]);
   const { groups, lacks } = opened;
@@ -71,6 +74,7 @@ export async function openSandbox(options: SandboxOptions): Promise<Sandbox> {
       runDir,
       identity: ownUsers ? CANARY : undefined,
       neighbour: ownUsers ? NEIGHBOUR : undefined,
+      hog: ownUsers ? HOG : undefined,
       groups,
       node: process.execPath,
       openSockets: isHiding ? [] : findOpenSockets(),

@@ -5,6 +5,7 @@ import { createSystemClock } from '../../src/core/clock.js';
 import { createSilentLogger } from '../../src/core/logger.js';
 import type { ExitReport } from '../../src/process/exit.js';
 import { defaultInterpreters } from '../../src/process/interpreters.js';
+import { createLayBait } from '../../src/process/lay-bait.js';
 import type { OutputLine } from '../../src/process/output.js';
 import { createRunOnce } from '../../src/process/run-once.js';
 import { createRunner, type StartSpec } from '../../src/process/runner.js';
@@ -52,7 +53,12 @@ export async function createPlace(kind: 'confined' | 'unconfined' = 'confined', 
   await chmod(root, 0o711);
   const sandbox =
     kind === 'confined'
-      ? await openSandbox({ minimum: 'bubblewrap', runDir: root, run: createRunOnce(), logger: createSilentLogger() })
+      ? await openSandbox({
+          layBait: createLayBait(),
+          runDir: root,
+          run: createRunOnce(),
+          logger: createSilentLogger(),
+        })
       : {
           engine: createUnconfinedEngine({ hasTools: true, ownUsers: false, inherited: inheritableDescriptors }),
           ownUsers: false,
