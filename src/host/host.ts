@@ -250,6 +250,7 @@ export function createHost(given: HostOptions): Host {
     const sandbox = await openSandbox({
       layBait: createLayBait(),
       runDir: options.socketDir,
+      withoutControllers: options.withoutControllers ?? [],
       run: createRunOnce(),
       logger: log,
     });

@@ -69,6 +69,11 @@ export interface HostOptions {
   resolver?: NameResolver;
   /** Waits between the restarts of a module that crashes; default 1 s, doubled up to 60 s, anew after 60 s of health. */
   restartTimes?: Partial<RestartTimes>;
+  /**
+   * Controllers that the host leaves alone in control groups, for example `memory`, because somebody else works with them.
+   * The limits that they would hold are watched instead.
+   */
+  withoutControllers?: readonly string[];
   /** Interpreters by the word that manifests use, for example `python` -> `/usr/bin/python3`. */
   interpreters?: Readonly<Record<string, string>>;
   /** Calls of all modules in flight to the node; default what the node's adapter says. */

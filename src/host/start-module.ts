@@ -4,6 +4,7 @@ import { DEFAULT_SANDBOX_MINIMUM } from '../contract/guarantee.js';
 import { PERMISSIONS, type Permission } from '../contract/permission.js';
 import type { Manifest } from '../manifest/manifest.js';
 import type { Runner } from '../process/runner.js';
+import { createWatch } from '../process/watch.js';
 import { boundedBy } from '../sandbox/containment.js';
 import type { SandboxEngine } from '../sandbox/engine.js';
 import type { ResourceGroup, ResourceGroups } from '../sandbox/group.js';
@@ -18,6 +19,7 @@ import { sessionLimits } from './facts.js';
 import { LOG_BYTES_PER_SECOND } from './log-book.js';
 import type { ModuleHealth } from './module-health.js';
 import { type NetworkedStart, planModuleNetwork } from './module-network.js';
+import { watchSpawn } from './module-watch.js';
 import type { HostParts } from './parts.js';
 import type { Running, Slot } from './slot.js';
 import { createSpawn, SOCKET_NAME, TOKEN_NAME } from './spawn.js';
@@ -51,6 +53,7 @@ export interface StartHooks {
 
 /** Makes the starter of a host. */
 export function createModuleStart(parts: HostParts, confinement: Confinement): ModuleStart {
+  const watch = createWatch({ clock: parts.clock, logger: parts.log, powers: confinement.groups?.powers });
   return async (slot, config, hooks) => {
     const { manifest, settings } = slot;
     const external = settings.run === 'external';
@@ -100,6 +103,7 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
       readyMonotonicMs: 0,
       health: undefined as never,
       monitor: undefined,
+      watch: undefined,
       progressPercent: 0,
       progressMessage: '',
       announced: false,
@@ -166,12 +170,7 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
     });
     try {
       running.spawn = await spawning;
-      // all of the processor while it starts, its share from then on
-      running.spawn.ready
-        .then(() => group?.setCpuPercent(limits.cpuPercent))
-        .catch((err: unknown) =>
-          parts.log.debug({ module: slot.name, err }, 'it ended before its processor share was set'),
-        );
+      running.watch = watchSpawn({ ...parts, watch, spawn: running.spawn, group, dataDir: data, limits });
     } catch (error) {
       await network?.close();
       log.close();
