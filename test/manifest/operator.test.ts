@@ -110,7 +110,9 @@ extra_read_only = ["certs"]
     ['a string for a number', '[calls]\nper_second = "10"', 2, 'calls.per_second', 'integer'],
     ['a decimal', '[limits]\ncpu_percent = 50.0', 2, 'limits.cpu_percent', 'decimal point'],
     ['a date', '[log]\nlevel = 2026-01-01', 2, 'log.level', 'date'],
-    ['a number for a word', '[sandbox]\nminimum = 1', 2, 'sandbox.minimum', 'bubblewrap'],
+    ['a number for a word', '[sandbox]\nminimum = 1', 2, 'sandbox.minimum', "'confined'"],
+    ['a means for an end', '[sandbox]\nminimum = "bubblewrap"', 2, 'sandbox.minimum', "did you mean 'confined'"],
+    ['a guarantee that is none', '[sandbox]\nminimum = ["memroy"]', 2, 'sandbox.minimum', "'memory'"],
     ['a kind of node that is none', '[node]\nkind = "bitcoin"', 2, 'node.kind', 'bitcoind'],
     ['a node without kind', '[node]\nurl = "x"', 1, 'node', 'kind'],
     [
