@@ -12,7 +12,8 @@ import type { GuardDecision } from '../ipc/guard.js';
 import { createModuleServer, type ModuleServer, type Served } from '../ipc/server.js';
 import { emptyDirectory, type Owner, prepareDirectory } from '../ipc/socket.js';
 import type { StatusMapper } from '../ipc/status.js';
-import { describeExit, type ExitReport } from '../process/exit.js';
+import { diagnoseExit, diagnoseTimeout, type SocketFacts } from '../process/diagnose.js';
+import type { ExitReport } from '../process/exit.js';
 import type { RunningProcess } from '../process/running-process.js';
 import type { Grants } from '../session/grants.js';
 import type { CallQuota } from '../session/quota.js';
@@ -161,13 +162,22 @@ export async function createSpawn(room: SpawnRoom, options: SpawnOptions): Promi
   });
   ready.catch(() => {});
 
-  const startDeadline = createDeadline(room.clock, options.startTimeoutMs, () => {
-    fail(
-      new HostError('STARTUP_TIMEOUT', `${options.moduleId} was not ready within ${options.startTimeoutMs} ms`, {
-        details: { timeoutMs: options.startTimeoutMs },
-      }),
-    );
+  let connections = 0;
+  let called = false;
+  let refused: HostError | undefined;
+  let isReady = false;
+  let lastStarting = '';
+  const socketFacts = (): SocketFacts => ({
+    connections,
+    called,
+    refused,
+    opened,
+    ready: isReady,
+    starting: lastStarting,
   });
+  const startDeadline = createDeadline(room.clock, options.startTimeoutMs, () =>
+    fail(diagnoseTimeout(options.moduleId, options.startTimeoutMs, socketFacts(), child?.stderrTail() ?? '')),
+  );
   const session = createSession({
     identity,
     token,
@@ -178,6 +188,7 @@ export async function createSpawn(room: SpawnRoom, options: SpawnOptions): Promi
     listener: {
       opened(claims) {
         opened = true;
+        refused = undefined;
         rmSync(paths.tokenPath, { force: true });
         if (external) startDeadline.begin();
         room.audit.record({ kind: 'SESSION_OPENED', ...note, permissions: options.grants.list() });
@@ -185,11 +196,17 @@ export async function createSpawn(room: SpawnRoom, options: SpawnOptions): Promi
       },
       starting(percent, message) {
         startDeadline.extend();
+        lastStarting = message;
         options.onStarting(percent, message);
       },
       ready() {
         startDeadline.clear();
+        isReady = true;
         markReady();
+      },
+      refused(error) {
+        called = true;
+        if (!opened) refused = error;
       },
       suspicious(misses) {
         if (misses === MAX_TOKEN_MISSES) {
@@ -239,7 +256,7 @@ export async function createSpawn(room: SpawnRoom, options: SpawnOptions): Promi
       gone.clear();
       // a stop that is asked for from here on comes too late to have been the cause
       const expected = stopping;
-      const error = expected ? undefined : (failure ?? exitError(options.moduleId, exit));
+      const error = expected ? undefined : (failure ?? (exit && diagnoseExit(options.moduleId, exit, socketFacts())));
       failReady(error ?? new HostError('SESSION_CLOSED', 'the module was stopped before it was ready'));
       session.close(new HostError('SESSION_CLOSED', expected ? 'the module was stopped' : 'the module has ended'));
       if (opened) room.audit.record({ kind: 'SESSION_CLOSED', ...note });
@@ -269,6 +286,7 @@ export async function createSpawn(room: SpawnRoom, options: SpawnOptions): Promi
       statuses: room.statuses,
       wire: room.wire,
       onConnections(count) {
+        if (count > connections) connections = count;
         if (!external || clearing !== undefined || session.state() === 'waiting') return;
         if (count === 0) gone.begin();
         else gone.clear();
@@ -276,6 +294,7 @@ export async function createSpawn(room: SpawnRoom, options: SpawnOptions): Promi
       clock: room.clock,
       log: options.log,
       audit: (decision) => {
+        called = true;
         options.onDecision(decision);
         if (decision.allowed) return;
         const denied = decision.reason === 'MISSING_PERMISSION' || decision.reason === 'HANDSHAKE_REQUIRED';
@@ -332,16 +351,4 @@ function writeToken(path: string, token: Uint8Array, owner: Owner | undefined): 
   writeFileSync(path, token, { mode: 0o400, flag: 'wx' });
   chmodSync(path, 0o400);
   if (owner !== undefined) chownSync(path, owner.uid, owner.gid);
-}
-
-function exitError(moduleId: string, exit: ExitReport | undefined): HostError | undefined {
-  if (exit === undefined) return undefined;
-  const said = exit.stderrTail.trim().split('\n').slice(-3).join(' | ');
-  return new HostError(
-    'MODULE_CRASHED',
-    `${moduleId} ${describeExit(exit)}${said === '' ? '' : `; it last said: ${said}`}`,
-    {
-      details: exit.signal === null ? { code: exit.code ?? 0 } : { signal: exit.signal },
-    },
-  );
 }

@@ -37,7 +37,13 @@ export function createStatusMapper(table: ReadonlyMap<ErrorReason, ErrorFacts>):
       metadata.set(REASON_TRAILER, error.reason);
       if (error.retryAfterMs !== undefined) metadata.set(RETRY_AFTER_TRAILER, String(Math.ceil(error.retryAfterMs)));
       const plain = new HostError(error.reason, details, {
-        details: error.details,
+        details: Object.fromEntries(
+          Object.entries(error.details).map(([key, value]) => [
+            key,
+            // a module's last 4 KiB of standard error would fill the trailers that many clients take
+            typeof value === 'string' ? value.slice(0, MAX_MESSAGE_CHARS).toWellFormed() : value,
+          ]),
+        ),
         ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: Math.ceil(error.retryAfterMs) }),
       });
       metadata.set(DETAILS_TRAILER, asBuffer(encodeStatusDetails(plain, code)));

@@ -13,6 +13,7 @@ import type {
 import { LAUNCH_WORD } from '../sandbox/gate.js';
 import type { ResourceGroup } from '../sandbox/group.js';
 import type { ResourceLimits } from '../sandbox/limits.js';
+import { diagnoseLaunch } from './diagnose.js';
 import { assertExecutable } from './entry-point.js';
 import { moduleEnvironment, type SocketFiles } from './environment.js';
 import { describeExit, type ExitReport } from './exit.js';
@@ -104,13 +105,14 @@ async function spawnChain(
   { engine, interpreters, logger, clock }: RunnerOptions,
   spec: StartSpec,
 ): Promise<GatedChild> {
-  const { program, args } = await programOf(spec, interpreters);
+  const view = engine.view(spec.directories);
+  const { program, args } = await programOf(spec, interpreters, view.code);
   const command = await engine.prepare({
     name: spec.name,
     directories: spec.directories,
     program,
     args,
-    env: moduleEnvironment(spec, engine.view(spec.directories), spec.files, spec.env),
+    env: moduleEnvironment(spec, view, spec.files, spec.env),
     limits: spec.limits,
     identity: spec.identity,
     extraReadOnly: spec.extraReadOnly ?? [],
@@ -146,7 +148,7 @@ async function neverRan(spec: StartSpec, child: SupervisedChild): Promise<never>
   const exit = await child.exited;
   await assertRan(spec, exit);
   throw new HostError('START_FAILED', `${spec.name}: the sandbox ${describeExit(exit)} before its program ran`, {
-    details: { module: spec.name, stderr: exit.stderrTail },
+    details: { module: spec.name, cause: 'launcher', stderr: exit.stderrTail },
   });
 }
 
@@ -167,12 +169,19 @@ async function inTime<T>(work: Promise<T>, timeoutMs: number, what: string): Pro
 async function programOf(
   spec: StartSpec,
   interpreters: Interpreters,
+  seenAs: string,
 ): Promise<{ program: Program; args: readonly string[] }> {
   const [interpreter, ...args] = spec.command ?? [];
   if (interpreter !== undefined) {
     return { program: { from: 'host', path: await resolveInterpreter(interpreter, interpreters) }, args };
   }
-  await assertExecutable(spec.directories.code, spec.entryPoint, spec.identity);
+  await assertExecutable({
+    codeDir: spec.directories.code,
+    seenAs,
+    path: spec.entryPoint,
+    identity: spec.identity,
+    extraReadOnly: spec.extraReadOnly ?? [],
+  });
   return { program: { from: 'module', path: spec.entryPoint }, args: [] };
 }
 
@@ -182,12 +191,6 @@ const LAUNCHER_WORDS = new RegExp(
   'm',
 );
 const GATE_NAME = new RegExp(`^${LAUNCH_WORD}\\S*: (?:line )?\\d+: (?:exec: )?`);
-const ERRNO: readonly (readonly [RegExp, string])[] = [
-  [/no such file|not found/i, 'ENOENT'],
-  [/permission denied/i, 'EACCES'],
-  [/exec format error/i, 'ENOEXEC'],
-];
-
 /**
  * Tells a program that ran and ended at once, which is for the supervisor to judge, from one that never ran.
  *
@@ -198,11 +201,7 @@ async function assertRan(spec: StartSpec, exit: ExitReport): Promise<void> {
   // The gate's shell says its own name first, which tells people nothing.
   const words = LAUNCHER_WORDS.exec(exit.stderrTail)?.[0].replace(GATE_NAME, '');
   if (exit.code === 0 || exit.signal !== null || words === undefined) return;
-  const errno = ERRNO.find(([pattern]) => pattern.test(words))?.[1] ?? '';
-  const hint = errno === 'ENOENT' ? ' (the program, its loader, or the interpreter in its first line is missing)' : '';
-  throw new HostError('START_FAILED', `${spec.name} ${describeExit(exit)} before its program ran: ${words}${hint}`, {
-    details: { module: spec.name, errno, stderr: exit.stderrTail },
-  });
+  throw diagnoseLaunch(spec.name, exit, words);
 }
 
 function logLine(log: Logger, { stream, text, cut, dropped }: OutputLine): void {

@@ -40,6 +40,8 @@ export interface SessionListener {
   /** The module is still working on its start; `percent` 0 to 100, 0 also when it cannot tell. */
   starting(percent: number, message: string): void;
   ready(): void;
+  /** A handshake was refused, with what the module was told. */
+  refused?(error: HostError): void;
   /** Too many wrong tokens, told again for each one more: somebody else is on the socket. */
   suspicious(misses: number): void;
 }
@@ -108,6 +110,31 @@ export function createSession(options: SessionOptions): Session {
     if (state === 'waiting') throw new HostError('HANDSHAKE_REQUIRED', 'call SessionService.Handshake first');
   };
 
+  const shake = (claims: HandshakeClaims): void => {
+    assertAlive();
+    // digests have one length, so the comparison takes the same time whatever was sent
+    if (!timingSafeEqual(digest(claims.token), expected)) {
+      misses += 1;
+      if (misses <= MAX_TOKEN_MISSES || isWorthTelling(misses)) {
+        options.log.warn({ misses, tokenBytes: claims.token.byteLength }, 'handshake with a wrong token');
+      }
+      if (misses >= MAX_TOKEN_MISSES) listener.suspicious(misses);
+      throw new HostError('BAD_TOKEN', 'the token is not the one of this spawn; read MODHOST_TOKEN_FILE');
+    }
+    if (claims.moduleName !== identity.moduleId) {
+      throw new HostError('IDENTITY_MISMATCH', `this socket belongs to module ${identity.moduleId}`);
+    }
+    if (claims.moduleVersion !== identity.version) {
+      throw new HostError('VERSION_MISMATCH', `the manifest says version ${identity.version}`);
+    }
+    const settled = negotiateProtocol(claims.protocolMin, claims.protocolMax);
+    // repeated, it is harmless: what was settled stays
+    if (state !== 'waiting') return;
+    protocol = settled;
+    state = 'open';
+    listener.opened(claims);
+  };
+
   return {
     identity,
     grants,
@@ -119,28 +146,12 @@ export function createSession(options: SessionOptions): Session {
     protocolVersion: () => protocol,
     violations: () => misses + breaches,
     handshake(claims) {
-      assertAlive();
-      // digests have one length, so the comparison takes the same time whatever was sent
-      if (!timingSafeEqual(digest(claims.token), expected)) {
-        misses += 1;
-        if (misses <= MAX_TOKEN_MISSES || isWorthTelling(misses)) {
-          options.log.warn({ misses, tokenBytes: claims.token.byteLength }, 'handshake with a wrong token');
-        }
-        if (misses >= MAX_TOKEN_MISSES) listener.suspicious(misses);
-        throw new HostError('BAD_TOKEN', 'the token is not the one of this spawn; read MODHOST_TOKEN_FILE');
+      try {
+        shake(claims);
+      } catch (error) {
+        listener.refused?.(HostError.from(error));
+        throw error;
       }
-      if (claims.moduleName !== identity.moduleId) {
-        throw new HostError('IDENTITY_MISMATCH', `this socket belongs to module ${identity.moduleId}`);
-      }
-      if (claims.moduleVersion !== identity.version) {
-        throw new HostError('VERSION_MISMATCH', `the manifest says version ${identity.version}`);
-      }
-      const settled = negotiateProtocol(claims.protocolMin, claims.protocolMax);
-      // repeated, it is harmless: what was settled stays
-      if (state !== 'waiting') return;
-      protocol = settled;
-      state = 'open';
-      listener.opened(claims);
     },
     starting(percent, message) {
       assertOpen();

@@ -211,7 +211,8 @@ export interface ServeResponse {
   invocations: Invocation[];
   /**
    * OPTIONAL. Ids of open invocations whose caller has gone or whose deadline has passed: stop the work. A result is
-   * not needed and is ignored without counting.
+   * not needed and is ignored; it is counted only when it comes later than a second after the deadline, which the
+   * module knew.
    */
   cancelledIds: bigint[];
 }
@@ -363,13 +364,14 @@ export interface MigrateInvocation {
 }
 
 /**
- * StopInvocation asks the module to finish its work, answer, and exit with code 0. After the grace the host sends
- * SIGTERM and then SIGKILL.
+ * StopInvocation asks the module to finish its work, answer, and exit with code 0. The host sends SIGTERM when three
+ * quarters of the grace have passed, or at once to a module that answers with a failure, and SIGKILL at its end. An
+ * external module's session ends with its answer, at the latest with the grace.
  */
 export interface StopInvocation {
   /** REQUIRED. Why. */
   reason: StopReason;
-  /** REQUIRED. Time until the process is ended by force, milliseconds. */
+  /** REQUIRED. The grace: time until the process is ended by force, milliseconds. */
   graceMs: number;
 }
 
