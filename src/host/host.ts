@@ -1,4 +1,4 @@
-import { readdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ModuleStatus } from '../../gen/ts/modhost/admin/v1/status.js';
 import type { HostControl } from '../admin/host-control.js';
@@ -18,13 +18,7 @@ import type { ModuleDelivery } from '../events/delivery-stats.js';
 import { createEventHub } from '../events/hub.js';
 import type { HeardEvent, ListenOptions } from '../events/listener.js';
 import { type AdminServer, createAdminServer, MAX_ADMIN_CONNECTIONS } from '../ipc/admin-server.js';
-import {
-  assertSocketPath,
-  emptyDirectory,
-  prepareDirectory,
-  type ReservedSocket,
-  reserveSocket,
-} from '../ipc/socket.js';
+import { assertSocketPath, prepareDirectory, type ReservedSocket, reserveSocket } from '../ipc/socket.js';
 import { createStatusMapper } from '../ipc/status.js';
 import { secretConfigKeys } from '../manifest/config.js';
 import { createNameResolver } from '../network/resolver.js';
@@ -58,6 +52,7 @@ import { assertOptions, type HostOptions, withRealDirectories } from './options.
 import type { HostParts, ServedModule } from './parts.js';
 import { createSessionServices, SERVICE_ENTRIES } from './session-services.js';
 import type { LoadOutcome } from './shelf.js';
+import { sweepSpawns } from './sweep-spawns.js';
 import { readHostVersion } from './version.js';
 
 /** How leftovers are removed: whatever is below, and without complaint when they are gone. */
@@ -387,17 +382,5 @@ async function inTime(work: Promise<void>, timeoutMs: number): Promise<void> {
     await Promise.race([work, late]);
   } finally {
     patience.abort();
-  }
-}
-
-/**
- * Removes what spawns of a killed host left; the operator's socket has shown that no host is alive. The directory of a
- * module that is still external stays, since a container may have it mounted.
- */
-function sweepSpawns(socketDir: string, isExternal: (name: string) => boolean): void {
-  for (const { name } of readdirSync(socketDir, { withFileTypes: true })) {
-    const path = join(socketDir, name);
-    if (name.startsWith('x-') && isExternal(name.slice(2))) emptyDirectory(path);
-    else if (/^(?:[0-9a-f]{8}|x-[a-z0-9-]+|canary-[A-Za-z0-9]{6})$/.test(name)) rmSync(path, REMOVED_WHOLE);
   }
 }
