@@ -150,12 +150,12 @@ os._exit(3)
   });
 
   it('C086: a module that never gets Ready is ended, and Starting gives it more time', async () => {
-    const limits = 'limits = { start_timeout_ms = 1200 }';
+    const limits = 'limits = { start_timeout_ms = 2000 }';
     const { host, lines, spawnDirectories } = await open({
       silent: { behaviour: 'hold', manifest: limits },
       shy: { behaviour: 'handshake', manifest: limits },
       slow: {
-        behaviour: 'handshake wait:600 starting wait:600 starting wait:600 starting wait:600 ready',
+        behaviour: 'handshake wait:1000 starting wait:1000 starting wait:1000 ready',
         manifest: limits,
       },
     });
