@@ -93,7 +93,7 @@ async function prepare(options: BubblewrapOptions, etc: string, spec: ConfineSpe
       deathSignal: false,
       hostPid: process.pid,
       // Below, the pipes of this very chain take the numbers.
-      inherited: options.inherited().filter((fd) => fd > HOSTS_FD),
+      inherited: options.inherited().filter((fd) => fd > Math.max(GATE.goFd, ...inputs.keys())),
       word,
     },
     [options.bwrap, '--args', String(ARGS_FD), '--', ...gated],

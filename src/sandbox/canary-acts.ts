@@ -176,6 +176,6 @@ shift
 export ${PARENT_VARIABLE}=$$
 "$@" &
 n=0
-while [ ! -e "$up" ] && [ "$n" -lt 250 ]; do sleep 0.02; n=$((n+1)); done
+while [ ! -e "$up" ] && [ "$n" -lt 250 ] && [ -d "/proc/$PPID" ]; do sleep 0.02; n=$((n+1)); done
 kill -9 $$
 `;
