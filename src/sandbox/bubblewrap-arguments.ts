@@ -30,6 +30,13 @@ const JAVA_ETC = /^java-[0-9]+-openjdk$/;
  */
 const HIDDEN_FIRST_PROCESS = ['--size', '4096', '--tmpfs', '/proc/1', '--remount-ro', '/proc/1'];
 
+/**
+ * The settings of a namespace belong to whoever made it, which is the module's user: process numbers, message queues,
+ * ports and routes of its own could be set. They can be read as before. The host's tree shows a reader the settings of
+ * the reader's own namespaces.
+ */
+const READ_ONLY_SETTINGS = ['--ro-bind', '/proc/sys', '/proc/sys'];
+
 /** One directory or file of the host, and where it is shown inside. */
 export interface Bind {
   readonly source: string;
@@ -74,7 +81,7 @@ export function bubblewrapArguments(layout: SandboxLayout, etcNames: readonly st
     if (name !== 'hosts' || layout.hostsFd === undefined) readOnly(`${layout.etc}/${name}`, `/etc/${name}`);
     else args.push('--perms', '0444', '--ro-bind-data', String(layout.hostsFd), '/etc/hosts');
   }
-  args.push('--proc', '/proc', ...HIDDEN_FIRST_PROCESS, '--dev', '/dev');
+  args.push('--proc', '/proc', ...HIDDEN_FIRST_PROCESS, ...READ_ONLY_SETTINGS, '--dev', '/dev');
   args.push('--size', String(SCRATCH_BYTES), '--tmpfs', '/dev/shm', '--remount-ro', '/dev');
   args.push('--size', String(SCRATCH_BYTES), '--tmpfs', '/tmp');
   for (const { source, target } of layout.readOnly) readOnly(source, target);
