@@ -31,7 +31,7 @@ const connect = (options) => new Promise((resolve) => {
     tcp: await connect({ host: '127.0.0.1', port: Number(port) }),
     abstract: await connect({ path: '\\0' + abstractName }),
     socket: await connect({ path: process.env.MODHOST_SOCKET }),
-    interfaces: Object.keys(os.networkInterfaces()).filter((name) => name !== 'lo').length,
+    interfaces: attempt(() => Object.keys(os.networkInterfaces()).filter((name) => name !== 'lo').length),
     hostProcess: attempt(() => process.kill(Number(hostPid), 0)),
     hostMemory: onlyInside(() => fs.openSync('/proc/' + hostPid + '/mem', 'r+') && 'opened'),
     environment: Object.keys(process.env).sort(),
@@ -130,10 +130,11 @@ describe.skipIf(skip)('a confined module, and the same program unconfined', () =
       dotdot: 'ENOENT',
       link: 'ENOENT',
       rootOfInit: 'ENOENT',
-      tcp: 'ECONNREFUSED',
+      tcp: 'EAFNOSUPPORT',
       abstract: 'ECONNREFUSED',
       socket: 'connected',
-      interfaces: 0,
+      // A module without network cannot even ask for its devices: that takes a netlink socket.
+      interfaces: 'ERR_SYSTEM_ERROR',
       hostProcess: 'ESRCH',
       hostMemory: 'ENOENT',
       writeData: 'done',
@@ -177,11 +178,9 @@ describe.skipIf(skip)('a confined module, and the same program unconfined', () =
 
   test('the report says what was tried, and does not claim what nobody enforces', () => {
     const report = new Map(inside.engine.containment().map((one) => [one.name, one]));
-    for (const name of ['filesystem', 'network', 'processes', 'privileges', 'open_files'] as const) {
+    for (const name of ['filesystem', 'network', 'processes', 'privileges', 'syscalls', 'open_files'] as const) {
       expect(report.get(name), name).toMatchObject({ state: 'enforced', verified: true });
     }
-    for (const name of ['memory', 'cpu', 'disk', 'syscalls'] as const)
-      expect(report.get(name)?.state, name).toBe('none');
     expect(
       outside.engine
         .containment()
