@@ -12,6 +12,7 @@ import { createRunner, type StartSpec } from '../../src/process/runner.js';
 import type { RunningProcess } from '../../src/process/running-process.js';
 import { inheritableDescriptors } from '../../src/sandbox/descriptors.js';
 import type { ModuleDirectories, SandboxEngine } from '../../src/sandbox/engine.js';
+import type { ResourceGroups } from '../../src/sandbox/group.js';
 import { FIRST_MODULE_UID } from '../../src/sandbox/identity.js';
 import { DEFAULT_LIMITS } from '../../src/sandbox/limits.js';
 import { createUnconfinedEngine } from '../../src/sandbox/none.js';
@@ -37,6 +38,8 @@ export interface Place {
   readonly engine: SandboxEngine;
   /** True when the module runs as a user of its own. */
   readonly ownUsers: boolean;
+  /** Control groups, where this machine gives any. */
+  readonly groups: ResourceGroups | undefined;
   readonly root: string;
   readonly directories: ModuleDirectories;
   readonly lines: OutputLine[];
@@ -62,8 +65,9 @@ export async function createPlace(kind: 'confined' | 'unconfined' = 'confined', 
       : {
           engine: createUnconfinedEngine({ hasTools: true, ownUsers: false, inherited: inheritableDescriptors }),
           ownUsers: false,
+          groups: undefined,
         };
-  const { engine, ownUsers } = sandbox;
+  const { engine, ownUsers, groups } = sandbox;
   const identity = ownUsers ? { uid: FIRST_MODULE_UID + 90_000, gid: FIRST_MODULE_UID + 90_000 } : undefined;
   const directories = { code: join(root, 'code'), data: join(root, 'data'), socket: join(root, 'socket') };
   for (const dir of Object.values(directories)) await mkdir(dir, { mode: 0o755 });
@@ -97,6 +101,7 @@ export async function createPlace(kind: 'confined' | 'unconfined' = 'confined', 
   return {
     engine,
     ownUsers,
+    groups,
     root,
     directories,
     lines,
@@ -105,6 +110,9 @@ export async function createPlace(kind: 'confined' | 'unconfined' = 'confined', 
       const exit = await (await start(script, options)).exited;
       return { ...exit, stdout: textOf('stdout'), stderr: textOf('stderr') };
     },
-    remove: () => rm(root, { recursive: true, force: true }),
+    async remove() {
+      await groups?.close();
+      await rm(root, { recursive: true, force: true });
+    },
   };
 }
