@@ -1,4 +1,4 @@
-import { accessSync, constants, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { accessSync, chmodSync, constants, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { SandboxMinimum, SandboxWord } from '../contract/guarantee.js';
@@ -59,6 +59,8 @@ const TOOLS: readonly (readonly [name: string, use: string])[] = [
 /** Opens the sandbox as a host would, in a directory of its own, tells what it found, and clears everything away. */
 export async function examineMachine(options: DoctorOptions): Promise<Examination> {
   const runDir = mkdtempSync(join(tmpdir(), 'modhost-doctor-'));
+  // as a host's socket directory: users of modules pass through it
+  chmodSync(runDir, 0o711);
   const { logger, minimum } = options;
   let sandbox: Sandbox | undefined;
   try {

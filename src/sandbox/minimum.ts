@@ -71,22 +71,24 @@ export function assertMinimum(
   if (missing.length === 0) return;
   throw new HostError(
     'SANDBOX_UNAVAILABLE',
-    `${name} is not started: sandbox.minimum = ${sandboxMinimumText(minimum)} asks for what this machine does not give: ${missingText(missing, cures)}. ` +
-      '`modhost doctor` tells more',
+    `${name} is not started, sandbox.minimum = ${sandboxMinimumText(minimum)}: ${missingText(missing, cures)}; \`modhost doctor\` tells more`,
     { details: { module: name, missing: missing.map(({ name }) => name).join(', ') } },
   );
 }
 
-/** Each missing guarantee with why and the cure, those of one cause together. */
+/** The names first, then why for each, then what would help: `a, b missing: a: why; b: why; cure: ...`. */
 export function missingText(missing: readonly MissingGuarantee[], cures: ReadonlyMap<GuaranteeName, string>): string {
   const byCause = new Map<string, GuaranteeName[]>();
   for (const { name, found } of missing) {
-    const cure = cures.get(name);
-    const state = found.state === 'watched' ? 'only watched: ' : '';
-    const cause = `${state}${found.by}${cure === undefined ? '' : `; cure: ${cure}`}`;
+    const cause = `${found.state === 'watched' ? 'only watched: ' : ''}${found.by}`;
     byCause.set(cause, [...(byCause.get(cause) ?? []), name]);
   }
-  return [...byCause].map(([cause, names]) => `${names.join(', ')} (${cause})`).join('; ');
+  const causes = [...byCause].map(([cause, names]) => `${names.join(' and ')}: ${cause}`);
+  const helping = new Set(missing.flatMap(({ name }) => cures.get(name) ?? []));
+  return [
+    `${missing.map(({ name }) => name).join(', ')} missing; ${causes.join('; ')}`,
+    ...[...helping].map((cure) => `; cure: ${cure}`),
+  ].join('');
 }
 
 function demandsOf(minimum: SandboxMinimum): ReadonlyMap<GuaranteeName, Demand> {

@@ -144,9 +144,10 @@ function curesOf(
   help(probe.tools, ...contained, 'user', 'pids');
   help(probe.ownUsers, 'user');
   if (engine !== 'bubblewrap') {
-    help(probe.bubblewrap, ...contained);
     help(failures.get('bubblewrap'), ...contained);
+    help(probe.bubblewrap, ...contained);
   }
+  if (engine === 'none') help(failures.get('landlock'), ...contained);
   for (const { power, reason, cure } of lacks) {
     if (power === 'kill') help({ works: false, reason, cure }, 'lifetime');
     else help({ works: false, reason, cure }, power);

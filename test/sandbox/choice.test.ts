@@ -155,7 +155,7 @@ describe('the least containment', () => {
     expect(refusal).toThrow(
       expect.objectContaining({ reason: 'SANDBOX_UNAVAILABLE', details: { module: 'm', missing: 'network, memory' } }),
     );
-    expect(refusal).toThrow(/network \(of network\); memory \(of memory; cure: plug it in\)/);
+    expect(refusal).toThrow(/network, memory missing; network: of network; memory: of memory; cure: plug it in/);
   });
 
   test('C148: what is no minimum is refused with the nearest that is one', () => {
