@@ -19,6 +19,8 @@ export interface DatedReport {
 
 /** One spawn's health: whether it answers, and apart from that what it says of itself. */
 export interface ModuleHealth {
+  /** The module is Ready: from here on changes are told, the first at once if there is something to tell. */
+  open(): void;
   /** It answered a health check; `report` is what it said, if anything. */
   answered(report: HealthReport | undefined): void;
   /** It missed a health check, the `missed`-th in a row of the `limit` that count as hung. */
@@ -48,7 +50,7 @@ export interface ModuleHealthOptions {
   onChange(before: HealthLabelName, now: HealthLabelName): void;
 }
 
-/** Makes the health of a spawn that has just become Ready: nothing is known of it yet. */
+/** Makes the health of a new spawn: nothing is known of it yet, and nothing is told before it is opened. */
 export function createModuleHealth({ clock, onChange }: ModuleHealthOptions): ModuleHealth {
   let answers = false;
   let isFailed = false;
@@ -73,19 +75,21 @@ export function createModuleHealth({ clock, onChange }: ModuleHealthOptions): Mo
   let told: { label: HealthLabelName; trouble: string | undefined } = { label: 'UNKNOWN', trouble: undefined };
   let toldMs = Number.NEGATIVE_INFINITY;
   let later: NodeJS.Timeout | undefined;
+  let isOpen = false;
   let isOver = false;
 
   const tell = (): void => {
+    if (!isOpen || isOver) return;
     clearTimeout(later);
     later = undefined;
     const before = told;
     told = { label: label(), trouble: trouble() };
-    if (isOver || (before.label === told.label && before.trouble === told.trouble)) return;
+    if (before.label === told.label && before.trouble === told.trouble) return;
     toldMs = clock.monotonicMs();
     onChange(before.label, told.label);
   };
   const change = (): void => {
-    if (isOver || later !== undefined) return;
+    if (!isOpen || later !== undefined) return;
     const waitMs = toldMs + SHORTEST_JUDGEMENT_MS - clock.monotonicMs();
     if (waitMs <= 0) tell();
     else later = setTimeout(tell, waitMs);
@@ -95,6 +99,10 @@ export function createModuleHealth({ clock, onChange }: ModuleHealthOptions): Mo
   };
 
   return {
+    open() {
+      isOpen = true;
+      tell();
+    },
     answered(report) {
       answers = true;
       missed = 0;

@@ -57,7 +57,6 @@ export function createModuleLife(parts: ModuleLifeParts): ModuleLife {
     createModuleHealth({
       clock,
       onChange(before, now) {
-        if (!running.announced) return;
         lifecycleEvents.moduleHealthChanged(spawnName(slot, running), before, now);
         parts.judge(slot);
       },
@@ -94,6 +93,7 @@ export function createModuleLife(parts: ModuleLifeParts): ModuleLife {
     running.readyMonotonicMs = clock.monotonicMs();
     slot.move('RUNNING', 'ready');
     lifecycleEvents.moduleLoaded(spawnName(slot, running));
+    running.health.open();
     watch(slot, running);
     parts.judge(slot);
   };

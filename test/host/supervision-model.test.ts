@@ -59,12 +59,13 @@ it.skipIf(skip)(
           state: 'RUNNING',
           crashes: 0,
           failsAtStart: false,
+          over: () => cycles.count >= CYCLES,
         }),
       );
       const reals = names.map((name): Real => ({ rig, name, marker: marker(name), news: () => newsOf(name), cycles }));
       expect((await rig.host.autoLoad()).filter(({ error }) => error !== undefined)).toEqual([]);
       for (const name of names) newsOf(name);
-      const commands = fc.commands(COMMANDS, { maxCommands: 30, size: 'max' });
+      const commands = fc.commands(COMMANDS, { maxCommands: 200, size: 'max' });
       // modules go their ways side by side; the next round goes on where the last one ended
       const round = fc.asyncProperty(fc.tuple(...names.map(() => commands)), async (lists) => {
         if (cycles.count >= CYCLES) return;

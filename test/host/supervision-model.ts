@@ -15,6 +15,8 @@ export interface Model {
   crashes: number;
   /** True when its program fails before its handshake. */
   failsAtStart: boolean;
+  /** True when enough has happened. */
+  over(): boolean;
 }
 
 /** One module of a real host. */
@@ -127,7 +129,7 @@ type Command = fc.AsyncCommand<Model, Real>;
 
 /** A command of one word, run where `when` allows. */
 function command(what: string, when: (m: Model) => boolean, run: (m: Model, r: Real) => Promise<void>): Command {
-  return { check: (m) => when(m), run, toString: () => what };
+  return { check: (m) => !m.over() && when(m), run, toString: () => what };
 }
 
 const isRunning = (m: Model): boolean => m.state === 'RUNNING';
