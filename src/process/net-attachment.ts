@@ -94,6 +94,7 @@ async function openIn(
     words = (words + text).slice(-MAX_WORDS);
   });
   let timer: NodeJS.Timeout | undefined;
+  let onMessage: ((message: FromNamespace, handle: unknown) => void) | undefined;
   try {
     await new Promise<void>((resolve, reject) => {
       const fail = (why: string, cause?: unknown): void =>
@@ -106,7 +107,7 @@ async function openIn(
       });
       let missing = listeners.length;
       let told = false;
-      child.on('message', (message: FromNamespace, handle) => {
+      onMessage = (message, handle) => {
         if (message.kind === 'listener') {
           onListener(message.key, handle as Server | UdpSocket);
           missing -= 1;
@@ -114,7 +115,8 @@ async function openIn(
         else if (message.kind === 'opened') told = true;
         // a handle takes a turn of its own to become a listener: the last word may arrive before it
         if (told && missing === 0) resolve();
-      });
+      };
+      child.on('message', onMessage);
       child.send({ kind: 'open', namespace: namespace.name, listeners, stay } satisfies ToNamespace, (error) => {
         if (error !== null) fail(`the network namespace cannot be entered: ${error.message}`, error);
       });
@@ -124,6 +126,8 @@ async function openIn(
     throw error;
   } finally {
     clearTimeout(timer);
+    // what it tells from here on is the relay's to hear
+    if (onMessage !== undefined) child.off('message', onMessage);
   }
   return child;
 }
