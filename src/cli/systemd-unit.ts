@@ -25,11 +25,12 @@ const STOP_SECONDS = 30;
 /**
  * What a host that is root needs, and why: users of modules (SETUID, SETGID, CHOWN, DAC_OVERRIDE, FOWNER), their namespaces
  * and staged mounts (SYS_ADMIN, NET_ADMIN), bounding sets and limits (SETPCAP, SYS_RESOURCE), ending and measuring processes
- * of other users (KILL, SYS_PTRACE).
+ * of other users (KILL, SYS_PTRACE), and SETFCAP, without which the kernel maps no root into a user namespace
+ * (user_namespaces(7)).
  */
 const ROOT_CAPABILITIES = [
   ...['CAP_SETUID', 'CAP_SETGID', 'CAP_CHOWN', 'CAP_DAC_OVERRIDE', 'CAP_FOWNER', 'CAP_SYS_ADMIN', 'CAP_NET_ADMIN'],
-  ...['CAP_SETPCAP', 'CAP_SYS_RESOURCE', 'CAP_KILL', 'CAP_SYS_PTRACE', 'CAP_NET_BIND_SERVICE'],
+  ...['CAP_SETPCAP', 'CAP_SYS_RESOURCE', 'CAP_KILL', 'CAP_SYS_PTRACE', 'CAP_NET_BIND_SERVICE', 'CAP_SETFCAP'],
 ];
 
 /**

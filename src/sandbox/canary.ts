@@ -101,15 +101,23 @@ async function setUp(root: string, { identity, hog }: CanaryOptions): Promise<St
   const neighbour = join(root, 'neighbour');
   await chmod(root, 0o711);
   const made = new Set([...Object.values(directories), ...Object.values(hogDirectories), neighbour]);
-  for (const dir of made) await mkdir(dir, { mode: 0o755 });
+  for (const dir of made) {
+    await mkdir(dir);
+    await chmod(dir, 0o755);
+  }
+  // modes by chmod: a service runs under a umask that would close what is laid out, and the trial would prove nothing
+  const lay = async (path: string, text: string): Promise<void> => {
+    await writeFile(path, text);
+    await chmod(path, 0o444);
+  };
   const programs = { 'acts.sh': SHELL_ACTS, 'acts.cjs': NODE_ACTS, 'hog.sh': HOG_ACTS, 'spin.sh': SPIN_ACTS };
   for (const [name, text] of Object.entries({ ...programs, 'linger.sh': LINGER_ACTS })) {
-    await writeFile(join(directories.code, name), text, { mode: 0o444 });
+    await lay(join(directories.code, name), text);
   }
   const secret = join(root, 'secret');
   // readable to all, so that only the sandbox hides it
-  await writeFile(secret, randomBytes(16).toString('hex'), { mode: 0o444 });
-  await writeFile(join(neighbour, 'file'), 'x', { mode: 0o444 });
+  await lay(secret, randomBytes(16).toString('hex'));
+  await lay(join(neighbour, 'file'), 'x');
   await symlink(secret, join(directories.data, 'link'));
   for (const [owner, { data, socket }] of [[identity, directories] as const, [hog, hogDirectories] as const])
     if (owner !== undefined) for (const dir of [data, socket]) await chown(dir, owner.uid, owner.gid);
