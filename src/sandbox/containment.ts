@@ -31,10 +31,15 @@ export function claimedContainment(engine: readonly Guarantee[], { groups, rlimi
       known.set(name, { state: 'watched', by: watchedBy, verified: false });
   };
   const each = rlimits ? ', RLIMIT_DATA bounds each process' : '';
-  set('memory', groups?.memory, `the host's watch over the sum of its processes${each}`);
-  set('cpu', groups?.cpu, "the host's watch");
-  set('pids', groups?.pids, "the host's watch");
-  set('disk', undefined, "the host's watch over the data directory, RLIMIT_FSIZE bounds each file");
+  set('memory', groups?.memory, `the host's watch, which ends a module that is over its limit${each}`);
+  set('cpu', groups?.cpu, "the host's watch, which gives a module that is over its share the lowest priority");
+  set('disk', undefined, "the host's watch, which ends a module that is over its limit, RLIMIT_FSIZE bounds each file");
+  if (groups?.pids !== undefined) known.set('pids', { state: 'enforced', by: groups.pids, verified: false });
+  else if (known.get('pids')?.state !== 'enforced') {
+    // the host counts and warns; nothing would come of it
+    const by = 'neither a control group nor a user of its own counts the processes of a module';
+    known.set('pids', { state: 'none', by, verified: false });
+  }
   const lifetime = known.get('lifetime');
   if (lifetime?.state === 'none' && groups?.kill !== undefined) {
     const by = `the first process dies with the host; what it leaves behind, by the next start of the host (${groups.kill})`;
