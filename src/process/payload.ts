@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { delay } from '../core/delay.js';
 import { LAUNCH_WORD } from '../sandbox/gate.js';
 
@@ -91,8 +91,16 @@ export function killOrphanedGroup(leader: number): void {
 }
 
 function firstChild(pid: number): number | undefined {
-  const first = read(`/proc/${pid}/task/${pid}/children`)?.trim().split(' ')[0];
+  const listed = read(`/proc/${pid}/task/${pid}/children`);
+  if (listed === undefined) return searchedChild(pid);
+  const first = listed.trim().split(' ')[0];
   return first ? Number(first) : undefined;
+}
+
+/** The way of kernels that are built without CONFIG_PROC_CHILDREN: every process names its parent. */
+export function searchedChild(pid: number): number | undefined {
+  const found = readdirSync('/proc').find((name) => /^[0-9]+$/.test(name) && statOf(Number(name))?.[1] === String(pid));
+  return found === undefined ? undefined : Number(found);
 }
 
 /** Fields of /proc/PID/stat from the third on: the second is the name in brackets, which may hold anything. */

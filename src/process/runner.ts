@@ -134,7 +134,8 @@ async function passGate(spec: StartSpec, child: GatedChild): Promise<Payload> {
   if (gate === undefined) throw new HostError('INTERNAL', 'the engine gave a command without a start gate');
   const isReady = await inTime(awaitReady(gate, ended), READY_TIMEOUT_MS, `${spec.name}: the sandbox`);
   const payload = isReady ? await gatedPayload(pid, nested, ended) : undefined;
-  if (payload === undefined) return neverRan(spec, child);
+  if (payload === undefined && (!isReady || ended.aborted)) return neverRan(spec, child);
+  if (payload === undefined) throw new HostError('START_FAILED', `${spec.name}: its process is not shown in /proc`);
   if (spec.beforeGo !== undefined) {
     await inTime(spec.beforeGo(pid), BEFORE_GO_TIMEOUT_MS, `${spec.name}: what must stand before its program`);
   }

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createSystemClock } from '../../src/core/clock.js';
 import { createSilentLogger } from '../../src/core/logger.js';
 import { defaultInterpreters, resolveInterpreter } from '../../src/process/interpreters.js';
-import { killOrphanedGroup, payloadOf, signalPayload } from '../../src/process/payload.js';
+import { killOrphanedGroup, payloadOf, searchedChild, signalPayload } from '../../src/process/payload.js';
 import { createRunner } from '../../src/process/runner.js';
 import { DEFAULT_LIMITS } from '../../src/sandbox/limits.js';
 import { createPlace, type Place, sandboxToolchain } from '../sandbox/spawn-module.js';
@@ -199,7 +199,16 @@ describe.skipIf(skip)('one process, from start to exit', () => {
     }
   });
 
-  test('the pid is that of the program, not of a launcher', async () => {
+  test('the pid is that of the program, not of a launcher, whatever of /proc the kernel has', async () => {
+    const child = spawn('sleep', ['60'], { stdio: 'ignore' });
+    try {
+      const among = readdirSync('/proc').filter((name) => parentOf(name) === process.pid);
+      expect(among).toContain(String(child.pid));
+      expect(among).toContain(String(searchedChild(process.pid)));
+      expect(searchedChild(child.pid ?? 0)).toBeUndefined();
+    } finally {
+      child.kill('SIGKILL');
+    }
     const running = await place.start('#!/bin/sh\necho ready; exec sleep 60');
     await expect.poll(() => place.lines.length).toBe(1);
     await expect.poll(() => readFileSync(`/proc/${running.pid}/comm`, 'utf8')).toBe('sleep\n');
@@ -241,5 +250,14 @@ function isAlive(pid: number): boolean {
     return !stat.slice(stat.lastIndexOf(')') + 2).startsWith('Z');
   } catch {
     return false;
+  }
+}
+
+function parentOf(pid: string): number | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+  } catch {
+    return undefined;
   }
 }
