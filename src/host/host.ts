@@ -42,6 +42,7 @@ import { createAudit } from './audit.js';
 import { createChainReader } from './chain-reader.js';
 import { createHostControl } from './control.js';
 import { servedServices, wireGuarantee } from './facts.js';
+import { createHealthBook } from './health-book.js';
 import { createLifecycle } from './lifecycle.js';
 import { createLifecycleEvents } from './lifecycle-events.js';
 import { createLogBook } from './log-book.js';
@@ -172,6 +173,7 @@ export function createHost(given: HostOptions): Host {
       return createSessionServices(session, {
         facts: sessionFacts(module, session),
         log: module.running.log.sink('RECORD'),
+        health: createHealthBook(module.running, () => started?.lifecycle),
         node: port,
         denylists,
         templates,

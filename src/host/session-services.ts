@@ -25,6 +25,7 @@ import type { NodeApi } from '../node/node-api.js';
 import { createChainService } from '../services/chain.js';
 import { createEventService, type EventServiceParts } from '../services/event.js';
 import { createGovernanceService } from '../services/governance.js';
+import { createHealthService, type HealthBook } from '../services/health.js';
 import { createInvocationService } from '../services/invocation.js';
 import { createLightningService } from '../services/lightning.js';
 import { createLogService, type ModuleLogSink } from '../services/log.js';
@@ -44,7 +45,6 @@ import type { ServiceEntry } from './facts.js';
 /** Services of the contract that answer NOT_YET_SERVED in this version of the host. */
 const NOT_YET_SERVED: readonly ServiceDefinition[] = [
   FilesystemServiceService,
-  HealthServiceService,
   MetricsServiceService,
   ModuleServiceService,
   PipelineServiceService,
@@ -68,6 +68,7 @@ const SERVED: readonly ServiceDefinition[] = [
   PaymentServiceService,
   GovernanceServiceService,
   InvocationServiceService,
+  HealthServiceService,
 ];
 
 /** Every service of the contract, and whether it is served: what the handshake tells. */
@@ -85,6 +86,7 @@ export interface SessionServiceParts {
   denylists: ServeDenylists;
   templates: TemplateWatch;
   events: EventServiceParts;
+  health: HealthBook;
   /** Hears of every block of the module that the node accepted. */
   onBlockAccepted(raw: Uint8Array): void;
 }
@@ -110,6 +112,7 @@ export function createSessionServices(session: Session, parts: SessionServicePar
     { definition: PaymentServiceService, impl: createPaymentService({ node }) },
     { definition: GovernanceServiceService, impl: createGovernanceService({ node }) },
     { definition: InvocationServiceService, impl: createInvocationService(session) },
+    { definition: HealthServiceService, impl: createHealthService(parts.health) },
     ...NOT_YET_SERVED.map((definition) => ({ definition, impl: createNotYetServed(definition) })),
   ];
 }

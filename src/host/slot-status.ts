@@ -56,7 +56,7 @@ export function statusOf(slot: Slot, queues: readonly QueueStats[], clock: Clock
             denied: running.calls.denied,
             limited: running.calls.limited,
             failed: 0n,
-            violations: 0n,
+            violations: BigInt(running.spawn.session.violations()),
             logDropped: running.log.dropped(),
             connections: running.spawn.connectionCount(),
           },
