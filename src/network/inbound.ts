@@ -2,7 +2,7 @@ import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
 import { createServer, type Server, type Socket } from 'node:net';
 import { HostError } from '../contract/error.js';
 import { parseAddress } from './address-policy.js';
-import type { Entry, Ledger } from './counters.js';
+import type { Ledger } from './counters.js';
 import { endpointText } from './grants.js';
 import type { PlannedInbound } from './plan.js';
 import { closerOf, type ExchangeSpec, type Exchanges, type FarEnd, type FarListener } from './udp.js';
@@ -53,6 +53,8 @@ export interface InboundPorts {
 
 /** Connections that wait to be accepted, per port. */
 const BACKLOG = 128;
+/** How long connections that the host ends may take to be gone, milliseconds: another process lets go of them. */
+const END_TIMEOUT_MS = 2_000;
 
 /**
  * Opens the granted ports of one module on this machine. The module never gets hold of these sockets: one that listens or
@@ -63,12 +65,16 @@ const BACKLOG = 128;
 export async function openInboundPorts({ ports, inside, ledger, exchanges }: InboundOptions): Promise<InboundPorts> {
   const servers: Server[] = [];
   const closers: (() => void)[] = [];
-  const carried = new Set<() => void>();
+  const carried = new Set<Carried>();
   const close = async (): Promise<void> => {
     for (const closeSocket of closers) closeSocket();
     const closed = servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
-    for (const end of [...carried]) end();
-    await Promise.all(closed);
+    for (const connection of carried) connection.end();
+    const timer = setTimeout(() => {
+      for (const connection of carried) connection.over('closed');
+    }, END_TIMEOUT_MS);
+    await Promise.all([...closed, ...[...carried].map(({ ended }) => ended)]);
+    clearTimeout(timer);
   };
   try {
     for (const planned of ports) {
@@ -88,51 +94,50 @@ export async function openInboundPorts({ ports, inside, ledger, exchanges }: Inb
   return { close };
 }
 
-function accept(outer: Socket, port: number, inside: Inside, ledger: Ledger, carried: Set<() => void>): void {
+/** One connection that is carried elsewhere. */
+interface Carried {
+  end(): void;
+  over(outcome: string): void;
+  readonly ended: Promise<void>;
+}
+
+function accept(outer: Socket, port: number, inside: Inside, ledger: Ledger, carried: Set<Carried>): void {
   outer.on('error', () => undefined);
   const peer = peerOf(outer.remoteAddress, outer.remotePort);
+  const text = peer && endpointText({ host: peer.address, port: peer.port });
   const entry = ledger.begin({
-    transport: 'tcp',
-    direction: 'in',
-    target: `port ${port}`,
-    ...(peer === undefined ? {} : { peer: endpointText({ host: peer.address, port: peer.port }) }),
+    ...{ transport: 'tcp', direction: 'in', target: `port ${port}` },
+    ...(text === undefined ? {} : { peer: text }),
   });
-  if (entry === undefined || peer === undefined) {
+  if (entry === undefined || text === undefined) {
     outer.resetAndDestroy();
     entry?.ended('GONE');
     return;
   }
-  let over = false;
-  let end: (() => void) | undefined;
-  end = inside.carry(
-    outer,
-    port,
-    listenerOf(entry, peer, () => {
-      over = true;
-      if (end !== undefined) carried.delete(end);
-    }),
-  );
-  if (!over) carried.add(end);
-}
-
-function listenerOf(entry: Entry, peer: Peer, onClosed: () => void): CarriedListener {
-  return {
-    connected: (shown) => {
-      const text = endpointText({ host: peer.address, port: peer.port });
-      entry.opened(
-        shown === 'whole' ? text : `${text} (${shown === 'hidden' ? 'hidden from' : 'by address to'} the module)`,
-      );
+  let resolve = (): void => undefined;
+  const connection: Carried = {
+    end: () => undefined,
+    over(outcome) {
+      carried.delete(connection);
+      entry.ended(outcome);
+      resolve();
     },
+    ended: new Promise((done) => {
+      resolve = done;
+    }),
+  };
+  carried.add(connection);
+  connection.end = inside.carry(outer, port, {
+    connected: (shown) => entry.opened(shown === 'whole' ? text : `${text}, ${SHOWN[shown]}`),
     moved(sent, received) {
       entry.sent(sent);
       entry.received(received);
     },
-    closed(code) {
-      onClosed();
-      entry.ended(code === '' ? 'ended' : code);
-    },
-  };
+    closed: (code) => connection.over(code === '' ? 'ended' : code),
+  });
 }
+
+const SHOWN = { address: 'by its address alone to the module', hidden: 'hidden from the module' } as const;
 
 /** The peer's datagrams go to the module from a socket that bears his address; what the module answers there goes to him. */
 function serveDatagrams(socket: DatagramSocket, port: number, inside: Inside, exchanges: Exchanges): void {

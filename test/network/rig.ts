@@ -5,6 +5,7 @@ import { onTestFinished } from 'vitest';
 import { createSystemClock } from '../../src/core/clock.js';
 import type { LogFields, Logger } from '../../src/core/logger.js';
 import { createLocalNetworks, parseAddress } from '../../src/network/address-policy.js';
+import { readExactly } from '../../src/network/exact-read.js';
 import { createGateway, type Gateway, type GatewayOptions } from '../../src/network/gateway.js';
 import { parseEndpoint, settleNetwork } from '../../src/network/grants.js';
 import { NETWORK_LIMITS, type NetworkLimits } from '../../src/network/limits.js';
@@ -158,33 +159,26 @@ export async function dial(place: { host: string; port: number }): Promise<Socke
   const socket = connect({ ...place, allowHalfOpen: true });
   onTestFinished(() => void socket.destroy());
   socket.on('error', () => undefined);
-  await once(socket, 'connect');
+  // a refusal may come so soon that the connection never seemed to stand
+  await new Promise<void>((resolve) => socket.once('connect', () => resolve()).once('close', () => resolve()));
   return socket;
 }
 
 /** All bytes until the other side ends, and whether it broke instead. */
 export async function readAll(socket: Socket): Promise<{ bytes: Buffer; error: string | undefined }> {
   const chunks: Buffer[] = [];
-  let error: string | undefined;
   socket.on('data', (chunk: Buffer) => chunks.push(chunk));
-  socket.on('error', (cause: NodeJS.ErrnoException) => {
-    error = cause.code;
-  });
   await new Promise<void>((resolve) => {
     socket.once('end', resolve).once('close', resolve);
     if (socket.destroyed || socket.readableEnded) resolve();
   });
+  const error = (socket.errored as NodeJS.ErrnoException | null)?.code;
   return { bytes: Buffer.concat(chunks), error };
 }
 
-/** The next `length` bytes, read without taking more. */
+/** The next `length` bytes; fewer when the other side ends before. */
 export async function take(socket: Socket, length: number): Promise<Buffer> {
-  for (;;) {
-    const bytes = socket.read(length) as Buffer | null;
-    if (bytes !== null) return bytes;
-    await Promise.race([once(socket, 'readable'), once(socket, 'close')]);
-    if (socket.destroyed) return (socket.read() as Buffer | null) ?? Buffer.alloc(0);
-  }
+  return (await readExactly(socket, length, new AbortController().signal)) ?? Buffer.alloc(0);
 }
 
 /** SOCKS bytes of a greeting and a request for `host:port`, a name unless it is a literal. */
