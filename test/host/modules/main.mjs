@@ -1,7 +1,7 @@
 // A whole module in one file without any package: inside the sandbox only its own directory is visible. It speaks the few
 // messages of a start by hand. What it does is chosen by variables of its manifest:
 //   BEHAVIOUR  space-separated steps: handshake, starting, ready, subscribe:N (event types), wait:MS, exit:CODE, signal:NAME,
-//              hold (default end: stay until SIGTERM)
+//              import:FILE, hold (default end: stay until SIGTERM)
 //   STUBBORN   any value: SIGTERM is heard and ignored
 import { readFileSync } from 'node:fs';
 import http2 from 'node:http2';
@@ -85,6 +85,8 @@ const steps = {
     process.kill(process.pid, name);
     return new Promise(() => {});
   },
+  // runs another file of the module, with the means of this one
+  import: async (file) => (await import(`./${file}`)).default({ call, say }),
   hold: () => new Promise((resolve) => setTimeout(resolve, 2 ** 31 - 1)),
 };
 
