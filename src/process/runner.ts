@@ -188,7 +188,7 @@ async function programOf(
 
 /** What programs of the launch chain begin their last words with. */
 const LAUNCHER_WORDS = new RegExp(
-  `^(?:${LAUNCH_WORD}|bwrap|setpriv|prlimit|unshare|mount|ip|RTNETLINK|sh|bash|env|/mnt|/media|/srv|/opt|/tmp)\\b[^\\n]*`,
+  `^(?:${LAUNCH_WORD}|bwrap|landlock|setpriv|prlimit|unshare|mount|ip|RTNETLINK|sh|bash|env|/mnt|/media|/srv|/opt|/tmp)\\b[^\\n]*`,
   'm',
 );
 const GATE_NAME = new RegExp(`^${LAUNCH_WORD}\\S*: (?:line )?\\d+: (?:exec: )?`);
