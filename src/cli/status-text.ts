@@ -4,6 +4,7 @@ import type { Guarantee } from '../../gen/ts/modhost/v1/session.js';
 import type { ContractWords } from '../contract/plain.js';
 import { hashToDisplay } from '../core/bytes.js';
 import { printable } from '../core/printable.js';
+import { lifeLines } from './life-text.js';
 import { durationText } from './table.js';
 import type { Paint } from './terminal.js';
 
@@ -118,6 +119,7 @@ export function moduleLines(module: ModuleStatus, words: ContractWords, paint: P
           ),
         ]),
     ...(module.containment.length === 0 ? [] : [line('sandbox', guaranteeText(module.containment, words))]),
+    ...lifeLines(module, words, paint).map(([label, text]) => line(label, text)),
     ...(module.externalSocket === '' ? [] : [line('socket', printable(module.externalSocket))]),
     ...(module.externalTokenFile === '' ? [] : [line('token file', printable(module.externalTokenFile))]),
     ...(lastError === undefined

@@ -81,7 +81,10 @@ export interface Host extends AsyncDisposable {
    * node was reached, so that no module has to cope with a node that starts later than the host; `load` does not wait.
    */
   autoLoad(): Promise<LoadOutcome[]>;
-  /** Loads one module and waits until it is Ready. */
+  /**
+   * Loads one module and waits until it is Ready. Fails with what the first attempt failed with; what a further one may cure is
+   * started again by itself after a while, until `unload` ends that.
+   */
   load(name: string): Promise<ModuleStatus>;
   /** Stops and removes one module; `cascade` takes those that need it along. */
   unload(name: string, options?: { cascade?: boolean }): Promise<string[]>;

@@ -55,7 +55,7 @@ describe('asking a running host', () => {
   it('lists modules, for people and for scripts', async () => {
     const modules = (await json('list')) as Record<string, unknown>[];
     expect(modules.map(({ name, state }) => [name, state])).toEqual([
-      ['asleep', 'DISCOVERED'],
+      ['asleep', 'STOPPED'],
       ['block-watch', 'STARTING'],
       ['stranger', 'FAILED'],
     ]);

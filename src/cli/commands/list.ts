@@ -55,7 +55,7 @@ export function moduleTable(context: CommandContext, modules: readonly ModuleSta
       },
       {
         title: 'NOTE',
-        cell: noteOf,
+        cell: (module) => noteOf(module, words.enumName(MODULE_STATE, module.state)),
         paint: ({ unsigned }, text) => (unsigned ? text.replace('UNSIGNED', paint('yellow', 'UNSIGNED')) : text),
       },
     ],
@@ -64,8 +64,8 @@ export function moduleTable(context: CommandContext, modules: readonly ModuleSta
 }
 
 /** What should not be overlooked about a module: that nobody vouches for it, and why it does not run. */
-function noteOf(module: ModuleStatus): string {
-  const failed = module.readyUnixMs === 0n || module.lastError !== undefined ? module.reason : '';
+function noteOf(module: ModuleStatus, state: string): string {
+  const failed = state === 'RUNNING' ? '' : module.reason;
   const parts = [module.unsigned ? 'UNSIGNED' : '', failed].filter((part) => part !== '');
   return printableLine(parts.join('; '), MAX_NOTE_CHARS);
 }
