@@ -18,7 +18,7 @@ import { DEFAULT_LIMITS } from '../../src/sandbox/limits.js';
 import { createUnconfinedEngine } from '../../src/sandbox/none.js';
 import { openSandbox } from '../../src/sandbox/open.js';
 import { grantDirectories } from '../../src/sandbox/ownership.js';
-import { probeSandbox } from '../../src/sandbox/probe.js';
+import { probeSandbox, type RunOnce } from '../../src/sandbox/probe.js';
 import { requireToolchain } from '../toolchain.js';
 
 /** Whether tests with the real sandbox run here. */
@@ -50,16 +50,30 @@ export interface Place {
   remove(): Promise<void>;
 }
 
-/** Makes a place below `parent`; `unconfined` is the positive twin of every refusal. */
-export async function createPlace(kind: 'confined' | 'unconfined' = 'confined', parent = tmpdir()): Promise<Place> {
+/** A machine that lets nobody make namespaces. */
+const withoutNamespaces =
+  (run: RunOnce): RunOnce =>
+  async (command) =>
+    command.file.endsWith('/bwrap')
+      ? { code: 1, stdout: '', stderr: 'bwrap: No permissions to create new namespace' }
+      : run(command);
+
+/**
+ * Makes a place below `parent`; `unconfined` is the positive twin of every refusal, `landlock` confines as where there are
+ * no namespaces.
+ */
+export async function createPlace(
+  kind: 'confined' | 'unconfined' | 'landlock' = 'confined',
+  parent = tmpdir(),
+): Promise<Place> {
   const root = await realpath(await mkdtemp(join(parent, 'modhost-place-')));
   await chmod(root, 0o711);
   const sandbox =
-    kind === 'confined'
+    kind !== 'unconfined'
       ? await openSandbox({
           layBait: createLayBait(),
           runDir: root,
-          run: createRunOnce(),
+          run: kind === 'landlock' ? withoutNamespaces(createRunOnce()) : createRunOnce(),
           logger: createSilentLogger(),
         })
       : {
