@@ -169,7 +169,7 @@ export function createHost(given: HostOptions): Host {
     lifecycleEvents,
     eventLimits: DEFAULT_EVENT_LIMITS,
     callsPerSecond: options.callsPerSecond ?? DEFAULT_CALL_RATE,
-    resolver: options.resolver ?? createNameResolver(),
+    resolver: options.resolver ?? createNameResolver(clock),
     spawnRoom: { socketDir: options.socketDir, methods, statuses, wire, clock, audit },
     serve(session, module) {
       const port = budget.forModule(session.identity.moduleId);

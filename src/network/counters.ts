@@ -49,10 +49,12 @@ export interface Ledger {
 
 /** Makes the books of one module's network, counting from nothing. */
 export function createLedger(grants: NetworkGrants, limits: NetworkLimits, clock: Clock, log: Logger): Ledger {
-  const starts = createTokenBucket({ ratePerSecond: limits.newPerSecond, burst: limits.newBurst }, clock);
+  const newcomers = { ratePerSecond: limits.newPerSecond, burst: limits.newBurst };
+  // each direction has its own: a flood of strangers must not keep the module from its own targets
+  const starts = { out: createTokenBucket(newcomers, clock), in: createTokenBucket(newcomers, clock) };
   const lines = createTokenBucket({ ratePerSecond: limits.logPerSecond, burst: limits.logBurst }, clock);
   const counts = { opened: 0n, refused: 0n, failed: 0n, sent: 0n, received: 0n };
-  const places = { tcp: 0, udp: 0 };
+  const places = { out: { tcp: 0, udp: 0 }, in: { tcp: 0, udp: 0 } };
   let open = 0;
   let unlogged = 0;
 
@@ -67,22 +69,22 @@ export function createLedger(grants: NetworkGrants, limits: NetworkLimits, clock
     else log.info(line, 'a module did not reach its target');
   };
 
-  const boundReached = (transport: 'tcp' | 'udp'): string | undefined => {
+  const boundReached = ({ transport, direction }: Parties): string | undefined => {
     const most = transport === 'tcp' ? limits.maxConnections : limits.maxExchanges;
-    if (places[transport] >= most) return `more than ${most} at once`;
-    return starts.take(1) > 0 ? `more than ${limits.newPerSecond} new ones per second` : undefined;
+    if (places[direction][transport] >= most) return `more than ${most} at once`;
+    return starts[direction].take(1) > 0 ? `more than ${limits.newPerSecond} new ones per second` : undefined;
   };
 
   return {
     begin(begun) {
       let parties = begun;
-      const bound = boundReached(parties.transport);
+      const bound = boundReached(parties);
       if (bound !== undefined) {
         counts.refused += 1n;
         logFailure({ ...parties, outcome: 'refused', why: bound }, true);
         return undefined;
       }
-      places[parties.transport] += 1;
+      places[parties.direction][parties.transport] += 1;
       const startedMs = clock.monotonicMs();
       const own = { sent: 0, received: 0, dropped: 0 };
       let address: string | undefined;
@@ -112,12 +114,12 @@ export function createLedger(grants: NetworkGrants, limits: NetworkLimits, clock
         withdraw() {
           if (over || address !== undefined) return;
           over = true;
-          places[parties.transport] -= 1;
+          places[parties.direction][parties.transport] -= 1;
         },
         ended(outcome, why) {
           if (over) return;
           over = true;
-          places[parties.transport] -= 1;
+          places[parties.direction][parties.transport] -= 1;
           const ms = Math.round(clock.monotonicMs() - startedMs);
           const fields = { ...parties, ...(address === undefined ? {} : { address }), ...own, ms, outcome };
           const line = why === undefined ? fields : { ...fields, why };

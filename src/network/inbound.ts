@@ -84,7 +84,7 @@ export async function openInboundPorts({ ports, inside, ledger, exchanges }: Inb
       if (planned.udp) {
         const socket = await bind(planned);
         closers.push(closerOf(socket));
-        serveDatagrams(socket, planned.port, inside, exchanges);
+        serveDatagrams(socket, planned, inside, exchanges);
       }
     }
   } catch (error) {
@@ -140,14 +140,15 @@ function accept(outer: Socket, port: number, inside: Inside, ledger: Ledger, car
 const SHOWN = { address: 'by its address alone to the module', hidden: 'hidden from the module' } as const;
 
 /** The peer's datagrams go to the module from a socket that bears his address; what the module answers there goes to him. */
-function serveDatagrams(socket: DatagramSocket, port: number, inside: Inside, exchanges: Exchanges): void {
+function serveDatagrams(socket: DatagramSocket, planned: PlannedInbound, inside: Inside, exchanges: Exchanges): void {
+  const { port, address: own = '' } = planned;
   socket.on('error', () => undefined);
   socket.on('message', (datagram, { address, port: peerPort }) => {
     const peer = peerOf(address, peerPort);
     if (peer === undefined) return;
     const text = endpointText({ host: peer.address, port: peer.port });
     exchanges.pass(
-      `in ${port} ${text}`,
+      `in ${own} ${port} ${text}`,
       datagram,
       (): ExchangeSpec => ({
         parties: { transport: 'udp', direction: 'in', target: `port ${port}`, peer: text },

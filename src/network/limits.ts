@@ -1,4 +1,7 @@
-/** Bounds of one module's network. All of them are per module; what is over one is refused, never kept waiting in memory. */
+/**
+ * Bounds of one module's network; what is over one is refused, never kept waiting in memory. Those of connections and
+ * exchanges count for each direction by itself.
+ */
 export interface NetworkLimits {
   /** Connections open or being opened at once; each holds up to two descriptors of the host. */
   readonly maxConnections: number;

@@ -1,4 +1,5 @@
 import { lookup, Resolver } from 'node:dns/promises';
+import type { Clock } from '../core/clock.js';
 import { type Address, parseAddress } from './address-policy.js';
 import { createPlaces } from './places.js';
 
@@ -29,10 +30,16 @@ const MAX_ADDRESSES = 32;
 /** First wait of one server for its answer, milliseconds, and how often each is asked. */
 const QUERY_TIMEOUT_MS = 2_000;
 const QUERY_TRIES = 2;
+/** How long the machine's name servers are taken to be the same, milliseconds: they are read once per resolver. */
+const SERVERS_KEPT_MS = 60_000;
 
 /** Makes the resolver of a host: one for all modules, because what it bounds is the machine's. */
-export function createNameResolver(): NameResolver {
-  const resolver = new Resolver({ timeout: QUERY_TIMEOUT_MS, tries: QUERY_TRIES });
+export function createNameResolver(clock: Clock): NameResolver {
+  const make = () => ({
+    resolver: new Resolver({ timeout: QUERY_TIMEOUT_MS, tries: QUERY_TRIES }),
+    madeMs: clock.monotonicMs(),
+  });
+  let current = make();
   const lookups = createPlaces(MAX_LOOKUPS, MAX_WAITING_LOOKUPS);
   const queries = createPlaces(MAX_QUERIES, MAX_WAITING_QUERIES);
   return {
@@ -42,6 +49,8 @@ export function createNameResolver(): NameResolver {
     },
     async query(name) {
       const found = await queries.run(async () => {
+        if (clock.monotonicMs() - current.madeMs >= SERVERS_KEPT_MS) current = make();
+        const { resolver } = current;
         const [six, four] = await Promise.all([
           resolver.resolve6(name).catch(() => []),
           resolver.resolve4(name).catch(() => []),

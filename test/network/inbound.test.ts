@@ -96,6 +96,22 @@ describe('a granted port', () => {
     expect((await readAll(await dial({ host: '127.0.0.1', port }))).error).toBe('ECONNREFUSED');
   });
 
+  it('flooded by strangers does not keep the module from its own targets', async () => {
+    const { port: server } = await serve((socket) => void socket.pipe(socket));
+    const port = await freePort();
+    const target = `a.lan:${server}`;
+    const rig = await createRig({
+      ...{ inbound: [port], outbound: [target], private: [target], names: { 'a.lan': ['127.0.0.1'] } },
+      limits: { newBurst: 2, newPerSecond: 0.001, maxConnections: 2 },
+    });
+    await rig.gateway.openInbound(carryTo(server));
+    for (let count = 0; count < 5; count += 1) await dial({ host: '127.0.0.1', port });
+    await until(() => rig.gateway.use().refused === 3n);
+    await rig.dialName('a.lan', server);
+    await until(() => rig.gateway.use().opened === 3n);
+    expect(rig.gateway.use()).toMatchObject({ open: 3, refused: 3n });
+  });
+
   it('that is taken is refused, with nothing left open', async () => {
     const { port: taken } = await serve(() => undefined);
     const free = await freePort();

@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
+import { createSystemClock } from '../../src/core/clock.js';
 import { createPlaces } from '../../src/network/places.js';
 import { createNameResolver } from '../../src/network/resolver.js';
 
 describe('the resolver', () => {
   it('sees names as programs of this machine do, and answers with nothing where there is nothing', async () => {
-    const resolver = createNameResolver();
+    const resolver = createNameResolver(createSystemClock());
     const texts = (await resolver.lookup('localhost')).map(({ text }) => text);
     expect(texts.some((text) => text === '127.0.0.1' || text === '::1')).toBe(true);
     expect(await resolver.lookup('name.invalid')).toEqual([]);
