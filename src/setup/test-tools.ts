@@ -12,6 +12,7 @@ export function testTools(root: string): Step[] {
   return [
     preparation(root, 'btcd for the interop tests', 'test/interop', 'two minutes'),
     preparation(root, "Bitcoin Core's engine for the oracle tests", 'test/oracle', 'a minute'),
+    preparation(root, 'a C compiler for the escape probes', 'test/sandbox/escape', 'a minute'),
   ];
 }
 
