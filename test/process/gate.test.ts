@@ -8,7 +8,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { HostError } from '../../src/contract/error.js';
 import { delay } from '../../src/core/delay.js';
 import { describeExit } from '../../src/process/exit.js';
+import { sweepChains } from '../../src/process/leftovers.js';
 import { boundedBy } from '../../src/sandbox/containment.js';
+import { launchWord } from '../../src/sandbox/gate.js';
 import { DEFAULT_LIMITS } from '../../src/sandbox/limits.js';
 import { createPlace, type Place, sandboxToolchain } from '../sandbox/spawn-module.js';
 
@@ -209,6 +211,30 @@ describe.skipIf(skip)('a module in a control group', () => {
       reason: 'BAD_ENTRY_POINT',
     });
     expect(other.joinFiles.some((path) => existsSync(path))).toBe(false);
+  });
+});
+
+describe.skipIf(skip)('what a host that was killed may leave', () => {
+  test('its chains and sandboxes are found by its word, and nobody else is', async () => {
+    const place = await createPlace();
+    const other = await createPlace();
+    const waiting = spawn('sh', ['-c', 'read line', launchWord(place.root)], { stdio: ['pipe', 'ignore', 'ignore'] });
+    const ended = new Promise((resolve) => waiting.once('exit', (_, signal) => resolve(signal)));
+    try {
+      const sandboxed = await place.start('#!/bin/sh\nsetsid sleep 99 &\nexec sleep 98');
+      const stranger = await other.start('#!/bin/sh\nexec sleep 97');
+      // The waiting shell, and bubblewrap outside and inside.
+      expect(sweepChains(launchWord(place.root))).toBe(3);
+      expect(await ended).toBe('SIGKILL');
+      expect(await sandboxed.exited).toMatchObject({ signal: 'SIGKILL', requested: false });
+      expect(existsSync(`/proc/${stranger.pid}`)).toBe(true);
+      expect(sweepChains(launchWord(place.root))).toBe(0);
+      await stranger.kill();
+    } finally {
+      waiting.kill('SIGKILL');
+      await place.remove();
+      await other.remove();
+    }
   });
 });
 
