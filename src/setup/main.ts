@@ -23,7 +23,8 @@ Installs the system packages that are missing, builds modhost and those example 
 
   --yes   install missing packages without asking (bubblewrap and util-linux; python3-venv and golang-go
           with the languages they bring, so that the examples in Python and Go can be built)
-  --ci    also prepare what the tests need: btcd, Bitcoin Core's engine (default when CI=true)
+  --ci    also prepare what the tests need: btcd, Bitcoin Core's engine, a C compiler
+          (default when CI=true)
   --help  print this
 
 exit codes: 0 ready, 1 a build failed, 2 wrong usage or Node too old, 3 a required system package is missing`;

@@ -112,7 +112,7 @@ describe.skipIf(skip)('what a module cannot do', () => {
         expect(held.get(name), name).toBe('enforced');
     });
 
-    test('every probe is refused inside, and what a module needs works', async () => {
+    test('C147: every probe is refused inside, and what a module needs works', async () => {
       const { inside } = await reportOf(uid);
       const notRefused = ROWS.filter(([name]) => !isRefusal(name, inside[name]?.outcome ?? ''));
       expect(
