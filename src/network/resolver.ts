@@ -33,12 +33,17 @@ const QUERY_TRIES = 2;
 /** How long the machine's name servers are taken to be the same, milliseconds: they are read once per resolver. */
 const SERVERS_KEPT_MS = 60_000;
 
-/** Makes the resolver of a host: one for all modules, because what it bounds is the machine's. */
-export function createNameResolver(clock: Clock): NameResolver {
-  const make = () => ({
-    resolver: new Resolver({ timeout: QUERY_TIMEOUT_MS, tries: QUERY_TRIES }),
-    madeMs: clock.monotonicMs(),
-  });
+/**
+ * Makes the resolver of a host: one for all modules, because what it bounds is the machine's.
+ *
+ * @param servers name servers that `query` asks, `address` or `address:port`; undefined = the machine's
+ */
+export function createNameResolver(clock: Clock, servers?: readonly string[]): NameResolver {
+  const make = () => {
+    const resolver = new Resolver({ timeout: QUERY_TIMEOUT_MS, tries: QUERY_TRIES });
+    if (servers !== undefined) resolver.setServers(servers);
+    return { resolver, madeMs: clock.monotonicMs() };
+  };
   let current = make();
   const lookups = createPlaces(MAX_LOOKUPS, MAX_WAITING_LOOKUPS);
   const queries = createPlaces(MAX_QUERIES, MAX_WAITING_QUERIES);
