@@ -70,7 +70,7 @@ function nodeLines(node: NodeStatus, words: ContractWords, paint: Paint): string
   ];
 }
 
-/** `enforced: a, b; watched: c; NOT enforced: d, e (why)`. */
+/** `enforced: a, b; watched: c; NOT enforced: d, e (why)`; what is claimed and was not tried on this machine says so. */
 export function guaranteeText(guarantees: readonly Guarantee[], words: ContractWords): string {
   const titles: readonly (readonly [string, string])[] = [
     ['ENFORCED', 'enforced'],
@@ -81,15 +81,31 @@ export function guaranteeText(guarantees: readonly Guarantee[], words: ContractW
   const parts = titles.flatMap(([wanted, title]) => {
     // what holds is told by name; what does not hold, with the cause
     const byCause = new Map<string, string[]>();
-    for (const { name, state, by } of guarantees) {
+    for (const { name, state, by, verified } of guarantees) {
       if (words.enumName('modhost.v1.GuaranteeState', state) !== wanted) continue;
       const cause = wanted === 'NONE' && by !== '' ? ` (${by})` : '';
-      byCause.set(cause, [...(byCause.get(cause) ?? []), name]);
+      const trust = wanted === 'ENFORCED' && !verified ? ' (not tried)' : '';
+      byCause.set(cause, [...(byCause.get(cause) ?? []), name + trust]);
     }
     return [...byCause].map(([cause, names]) => `${title}: ${printable(names.join(', ') + cause)}`);
   });
   return parts.length === 0 ? 'none' : parts.join('; ');
 }
+
+/** One line per promise: how far it holds, by what, and whether that was tried on this machine. */
+export function guaranteeLines(guarantees: readonly Guarantee[], words: ContractWords, paint: Paint): string[] {
+  return guarantees.map(({ name, state, by, verified }) => {
+    const word = words.enumName('modhost.v1.GuaranteeState', state).toLowerCase().replaceAll('_', '-');
+    return labelled(
+      printable(name),
+      `${word.padEnd(STATE_WIDTH)} ${printable(by)}${verified ? ', tried here' : ''}`,
+      paint,
+    );
+  });
+}
+
+/** Columns of a state's word. */
+const STATE_WIDTH = 9;
 
 /** One module in full, indented below its line of the table. */
 export function moduleLines(module: ModuleStatus, words: ContractWords, paint: Paint): string[] {

@@ -127,6 +127,9 @@ describe('asking a running host', () => {
     expect((await ask('logs', '--level', 'error')).out).toMatch(/^\d\d:\d\d:\d\dZ ERROR stranger /m);
     expect(await json('stats')).toMatchObject({ modules: expect.any(Array), published_total: expect.any(Number) });
     expect(await json('containment', 'block-watch')).toMatchObject({ minimum: 'none', machine: expect.any(Array) });
+    const shown = await ask('containment');
+    expect(shown.out).toMatch(/^minimum +none$/m);
+    expect(shown.out).toMatch(/^disk +watched +.*limit/m);
     await ask('load', 'nobody');
     const audit = jsonLines((await ask('audit', '--json')).out);
     expect(audit).toContainEqual(expect.objectContaining({ kind: 'OPERATOR', module: 'nobody', message: 'load' }));

@@ -5,7 +5,7 @@ import { printable } from '../../core/printable.js';
 import { type AskFlags, type CommandContext, sayJson } from '../context.js';
 import { EXIT } from '../exit.js';
 import { withHost } from '../reach.js';
-import { guaranteeText, labelled } from '../status-text.js';
+import { guaranteeLines, guaranteeText, labelled } from '../status-text.js';
 import { tableLines } from '../table.js';
 
 /** `modhost stats [NAME]`: the accounting of events per module and queue. */
@@ -92,7 +92,7 @@ export async function containment(context: CommandContext, name: string, flags: 
     return EXIT.ok;
   }
   terminal.say(labelled('minimum', answer.minimum, terminal.paint));
-  terminal.say(labelled('machine', guaranteeText(answer.machine, words), terminal.paint));
+  for (const line of guaranteeLines(answer.machine, words, terminal.paint)) terminal.say(line);
   for (const { module, guarantees } of answer.modules) {
     terminal.say(labelled(module, guaranteeText(guarantees, words), terminal.paint));
   }
