@@ -62,10 +62,10 @@ export function createModuleLife(parts: ModuleLifeParts): ModuleLife {
       },
     });
 
-  /** From Ready on the module has to answer: what does not is ended, and the rest follows its end. */
+  /** From Ready until its end the module has to answer: what does not is ended, and the rest follows its end. */
   const watch = (slot: Slot, running: Running): void => {
     const { intervalMs, timeoutMs, mode } = slot.manifest.health;
-    running.monitor = createMonitor({
+    const monitor = createMonitor({
       probe: (ms) => running.spawn.probe(ms, mode),
       intervalMs,
       timeoutMs,
@@ -83,6 +83,9 @@ export function createModuleLife(parts: ModuleLifeParts): ModuleLife {
         running.spawn.fail(new HostError('MODULE_HUNG', message, { details }));
       },
     });
+    // who is dead and being cleared away has not missed anything
+    running.spawn.session.ended.addEventListener('abort', monitor.stop, { once: true });
+    running.monitor = monitor;
   };
 
   /** At Ready the module counts as loaded, and is announced exactly once. */
@@ -216,6 +219,8 @@ export function createModuleLife(parts: ModuleLifeParts): ModuleLife {
       const { running } = slot;
       if (running !== undefined) {
         slot.move('STOPPING', why);
+        // its grace is for its work, not for answering
+        running.monitor?.stop();
         await running.spawn.stop(reason);
       }
       await slot.cleared;

@@ -32,7 +32,7 @@ function held(): { sockets: number; pipes: number; others: number; timers: numbe
 
 it.skipIf(skip)(
   `states and events are the model's through ${CYCLES} crashes, hangs, ends, double forks and kills, and nothing is left (seed ${SEED})`,
-  { timeout: 240_000 },
+  { timeout: 400_000 },
   async () => {
     const before = held();
     const names = POLICIES.map((policy, i) => `m${i}-${policy}`);

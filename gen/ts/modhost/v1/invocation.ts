@@ -333,8 +333,9 @@ export interface TaskInvocation {
 }
 
 /**
- * HealthInvocation asks how the module is. Its deadline is `[health] timeout_ms` of the manifest; three misses in a row
- * count as hung.
+ * HealthInvocation asks how the module is, from Ready on. Its deadline is `[health] timeout_ms` of the manifest; three misses
+ * in a row count as hung, and the module is ended. A module that has no Serve stream, or whose manifest says
+ * `[health] mode = "ping"`, is asked by HTTP/2 PING instead, which its gRPC library answers.
  */
 export interface HealthInvocation {
 }
