@@ -139,9 +139,10 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
       launch: external
         ? undefined
         : async (paths) => {
-            group = await confinement.groups?.create(paths.instanceId, limits);
-            const start = (more: Partial<NetworkedStart>) =>
-              confinement.runner.start({
+            const start = async (more: Partial<NetworkedStart>) => {
+              // here and not earlier: from its creation on it is the runner's to remove
+              group = await confinement.groups?.create(paths.instanceId, limits);
+              return confinement.runner.start({
                 name: slot.name,
                 instanceId: paths.instanceId,
                 directories: { code: slot.dir, data, socket: paths.dir },
@@ -165,6 +166,7 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
                 },
                 ...more,
               });
+            };
             return network === undefined ? start({}) : network.launch(manifest.run.env, start);
           },
     });

@@ -213,7 +213,9 @@ describe.skipIf(skip)('C154: a host killed by SIGKILL at any moment', () => {
     for (const name of names) {
       const dir = join(lane.root, 'm', name);
       mkdirSync(dir, { recursive: true, mode: 0o755 });
-      writeFileSync(join(dir, 'module.toml'), `name = "${name}"\nversion = "1.0.0"\n`);
+      // One of them with a network of its own, which the host's program in it must not outlive either.
+      const network = name === 'cling-two' ? '[network]\noutbound_any = true\n' : '';
+      writeFileSync(join(dir, 'module.toml'), `name = "${name}"\nversion = "1.0.0"\n${network}`);
       writeFileSync(join(dir, name), clinging(lane.word), { mode: 0o755 });
     }
     for (let round = 0; round < kills; round += 1) {

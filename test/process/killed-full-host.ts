@@ -20,6 +20,7 @@ const host = createHost({
   node: createDevchain({ clock: createSystemClock(), logger }),
   allowUnsigned: names,
   sandboxMinimum: 'none',
+  modules: Object.fromEntries(names.map((name) => [name, { network: true }])),
   logger,
 });
 say('booting');
