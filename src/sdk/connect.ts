@@ -9,7 +9,9 @@ import { ModhostError } from './error.js';
 import { type EventItem, type EventOptions, openEvents } from './events.js';
 import { type ChainChange, type FollowOptions, openFollow } from './follow.js';
 import { type HandshakeAnswer, handshake, parseConfig } from './handshake.js';
+import type { Handlers } from './invocations.js';
 import { createModuleLog, type ModuleLog } from './log.js';
+import { keepServing, type Serving } from './serve.js';
 import type { SubscriptionLink } from './subscription.js';
 
 /** How long the first handshake is tried against a socket that does not answer yet, milliseconds. */
@@ -58,6 +60,13 @@ export interface Module extends NodeClients {
   events(options: EventOptions): Promise<AsyncGenerator<EventItem, void, undefined>>;
   /** Follows the chain from a cursor; resolves when the subscription stands. @throws ModhostError CURSOR_UNKNOWN, … */
   follow(options: FollowOptions): Promise<AsyncGenerator<ChainChange, void, undefined>>;
+  /**
+   * Answers what the host asks of the module, from now on: health, stop, calls. Without a handler for `stop` the wish to
+   * stop fires `ended`. Once per session; a lost stream is opened again. `runModule` has called it already.
+   *
+   * @param maxConcurrent work that the module wants to have open at a time [as much as the host allows]
+   */
+  serve(handlers: Handlers, maxConcurrent?: number): void;
   /** Tells that the start takes longer, and moves its deadline; `percent` 0 to 100, 0 = not known. */
   starting(percent: number, message?: string): Promise<void>;
   /** Tells that the module works: REQUIRED of every module, after its subscription. Once said, again a success. */
@@ -103,25 +112,35 @@ export async function connect(options: ConnectOptions): Promise<Module> {
   }
 
   const end = new AbortController();
+  /** Goes on after `end`: the answer to the wish to stop has still to leave. */
+  const serveEnd = new AbortController();
   const log = createModuleLog(clients.logs, clock);
   let isReady = false;
   let owesReady = false;
+  let hearsEvents = false;
+  let serving: Serving | undefined;
   let closing: Promise<void> | undefined;
 
+  const common = { clock, random, maxOutageMs: options.maxOutageMs ?? MAX_OUTAGE_MS };
+  const reopen = async (): Promise<void> => {
+    answer = await shake();
+    owesReady = isReady;
+  };
+  /** After a handshake with a host that began anew; Ready comes after the subscription where there is one. */
+  const stands = async (): Promise<void> => {
+    if (!owesReady) return;
+    owesReady = false;
+    await clients.session.ready().catch((error: unknown) => {
+      if (ModhostError.from(error).reason === 'ALREADY_READY') return;
+      owesReady = true;
+      throw error;
+    });
+  };
   const link: SubscriptionLink = {
+    ...common,
     event: clients.event,
-    clock,
-    random,
-    maxOutageMs: options.maxOutageMs ?? MAX_OUTAGE_MS,
-    async reopen() {
-      answer = await shake();
-      owesReady = isReady;
-    },
-    async stands() {
-      if (!owesReady) return;
-      await clients.session.ready();
-      owesReady = false;
-    },
+    reopen,
+    stands,
     waits(error) {
       // the start deadline must not end a module that only waits for its node
       if (!isReady && error.reason.startsWith('NODE_')) {
@@ -150,8 +169,28 @@ export async function connect(options: ConnectOptions): Promise<Module> {
       return answer.configJson;
     },
     ended: end.signal,
-    events: (wanted) => openEvents(link, wanted, signalOf(wanted.signal)),
-    follow: (wanted) => openFollow(link, clients.chain, wanted, signalOf(wanted.signal)),
+    events(wanted) {
+      hearsEvents = true;
+      return openEvents(link, wanted, signalOf(wanted.signal));
+    },
+    follow(wanted) {
+      hearsEvents = true;
+      return openFollow(link, clients.chain, wanted, signalOf(wanted.signal));
+    },
+    serve(handlers, maxConcurrent = 0) {
+      if (serving !== undefined) throw new ModhostError('STREAM_EXISTS', 'the module serves invocations already');
+      const stop = (): void => end.abort(new ModhostError('SESSION_CLOSED', 'the host wants the module to stop'));
+      const served = {
+        ...common,
+        invocation: clients.invocation,
+        async reopen() {
+          await reopen();
+          if (!hearsEvents) await stands();
+        },
+        over: (error: ModhostError) => end.abort(error),
+      };
+      serving = keepServing(served, { stop, ...handlers }, maxConcurrent, serveEnd.signal);
+    },
     async starting(percent, message = '') {
       await clients.session.starting({ progressPercent: percent, message });
     },
@@ -162,6 +201,8 @@ export async function connect(options: ConnectOptions): Promise<Module> {
     },
     close() {
       closing ??= (async () => {
+        await serving?.close();
+        serveEnd.abort();
         end.abort(new ModhostError('CANCELLED', 'the module closed its session'));
         await log.close();
         channel.close();

@@ -1,6 +1,8 @@
 export { type Event, EventType } from '../../gen/ts/modhost/event/v1/event.js';
 export { type Gap, GapReason } from '../../gen/ts/modhost/event/v1/event_service.js';
 export { BlockFormat, TransactionFormat } from '../../gen/ts/modhost/v1/bitcoin.js';
+export { HealthStatus } from '../../gen/ts/modhost/v1/health.js';
+export { InvocationFailureKind, StopReason } from '../../gen/ts/modhost/v1/invocation.js';
 export { Permission } from '../../gen/ts/modhost/v1/permission.js';
 export type { Limits, SessionContext } from '../../gen/ts/modhost/v1/session.js';
 export { type Block, type BlockTransaction, iterateBlockTransactions, parseBlock } from '../core/bitcoin/block.js';
@@ -41,7 +43,14 @@ export {
   SDK_NAME,
   SDK_VERSION,
 } from './handshake.js';
+export {
+  type Handler,
+  type Handlers,
+  InvocationError,
+  type OwnHealth,
+  type WorkContext,
+} from './invocations.js';
 export { createModuleLog, type ModuleLog, type ModuleLogFields, type OwnedModuleLog } from './log.js';
 export { isRetryable, type RetryOptions, withRetry } from './retry.js';
-export { runModule } from './run.js';
+export { type RunOptions, runModule } from './run.js';
 export { type Delivery, keepSubscribed, type SubscriptionLink } from './subscription.js';

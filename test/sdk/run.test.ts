@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { afterEach, describe, expect, it } from 'vitest';
+import { StopReason } from '../../gen/ts/modhost/v1/invocation.js';
 import { HostError } from '../../src/contract/error.js';
 import { createSdkRig, type SdkRig } from './sdk-rig.js';
 
@@ -68,5 +69,29 @@ describe('runModule', () => {
     const deaf = await running('hang');
     deaf.child.kill('SIGTERM');
     expect((await deaf.exited).code).toBe(0);
+  });
+
+  it('answers health by its handler, and the wish to stop when main has returned; then it ends with code 0', async () => {
+    const { rig, exited } = await running('answer');
+    const { invocations } = rig.life.session;
+    await expect.poll(() => invocations.serving()).toBe(true);
+    expect(await invocations.ask({ $case: 'health', value: {} }, { timeoutMs: 10_000 })).toMatchObject({
+      $case: 'health',
+      value: { report: { message: 'of the test' } },
+    });
+    const wish = { $case: 'stop', value: { reason: StopReason.RELOAD, graceMs: 10_000 } } as const;
+    expect(await invocations.ask(wish, { timeoutMs: 10_000, urgent: true })).toMatchObject({ $case: 'done' });
+    const { code, stderr } = await exited;
+    expect({ code, stderr }).toEqual({ code: 0, stderr: `stop ${StopReason.RELOAD}\n` });
+  });
+
+  it('ends within the grace when main does not listen to the wish to stop', async () => {
+    const { rig, exited } = await running('hang');
+    const { invocations } = rig.life.session;
+    await expect.poll(() => invocations.serving()).toBe(true);
+    const wish = { $case: 'stop', value: { reason: StopReason.UNLOAD, graceMs: 500 } } as const;
+    const asked = invocations.ask(wish, { timeoutMs: 10_000, urgent: true }).catch((error: HostError) => error.reason);
+    expect(await asked).toBe('MODULE_UNAVAILABLE');
+    expect((await exited).code).toBe(0);
   });
 });

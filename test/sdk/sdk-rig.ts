@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EventServiceService } from '../../gen/ts/modhost/event/v1/event_service.js';
 import { ChainServiceService } from '../../gen/ts/modhost/v1/chain.js';
+import { InvocationServiceService } from '../../gen/ts/modhost/v1/invocation.js';
 import { LogServiceService } from '../../gen/ts/modhost/v1/log.js';
 import { MempoolServiceService } from '../../gen/ts/modhost/v1/mempool.js';
 import { Limits, SessionServiceService } from '../../gen/ts/modhost/v1/session.js';
@@ -27,6 +28,7 @@ import type { NodeListener } from '../../src/node/node-api.js';
 import { type ConnectOptions, connect, type Module } from '../../src/sdk/connect.js';
 import { createChainService } from '../../src/services/chain.js';
 import { createEventService, DEFAULT_EVENT_LIMITS } from '../../src/services/event.js';
+import { createInvocationService } from '../../src/services/invocation.js';
 import { createLogService, type ModuleLogLine } from '../../src/services/log.js';
 import { createMempoolService } from '../../src/services/mempool.js';
 import { createSessionService } from '../../src/services/session.js';
@@ -140,6 +142,7 @@ export async function createSdkRig(options: SdkRigOptions = {}): Promise<SdkRig>
             },
           }),
         },
+        { definition: InvocationServiceService, impl: createInvocationService(session) },
         { definition: ChainServiceService, impl: createChainService({ node }) },
         { definition: MempoolServiceService, impl: createMempoolService({ node }) },
         {
