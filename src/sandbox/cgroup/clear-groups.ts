@@ -70,6 +70,17 @@ export async function clearGroup(
   }
 }
 
+/** Removes directories that hold no groups any more, and leaves the others; whoever makes a group makes them again. */
+export function removeEmpty(tree: GroupTree, dirs: readonly string[]): void {
+  for (const dir of dirs) {
+    try {
+      tree.removeGroup(dir);
+    } catch {
+      // not empty, or busy: a later removal or the next start takes it along
+    }
+  }
+}
+
 function isRemoved(tree: GroupTree, dir: string): boolean {
   try {
     tree.removeGroup(dir);

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Logger } from '../../core/logger.js';
 import type { GroupPowers, ResourceGroups } from '../group.js';
 import type { RunOnce } from '../probe.js';
+import { removeEmpty } from './clear-groups.js';
 import { whyNotDelegated } from './delegation.js';
 import { createGroupTree, type GroupTree } from './group-tree.js';
 import { findOwnGroups, type OwnGroups } from './hierarchies.js';
@@ -134,10 +135,11 @@ function openV2(
 function canMake(tree: GroupTree, dir: string, name: string): boolean {
   try {
     tree.makeGroup(`${dir}/${name}`);
-    return true;
   } catch {
     return false;
   }
+  removeEmpty(tree, [`${dir}/${name}`]);
+  return true;
 }
 
 const POWERS = ['memory', 'cpu', 'pids', 'kill'] as const satisfies readonly (keyof GroupPowers)[];

@@ -1,7 +1,7 @@
 import { HostError } from '../../contract/error.js';
 import type { GroupPowers, ResourceGroup, ResourceGroups } from '../group.js';
 import type { ResourceLimits } from '../limits.js';
-import { clearGroup, type GroupDirectories, killMembers } from './clear-groups.js';
+import { clearGroup, type GroupDirectories, killMembers, removeEmpty } from './clear-groups.js';
 import { CPU_PERIOD_US, groupDirName, MIB, OWN_PROCESSES } from './group-bounds.js';
 import { type GroupTree, readKeyed, readMembers, readNumber } from './group-tree.js';
 
@@ -90,6 +90,7 @@ export function createV1Groups({ tree, own, unified, hostDirName }: V1Options): 
       kill: () => void killMembers(tree, directories),
       async remove() {
         await clearGroup(tree, directories);
+        removeEmpty(tree, all);
       },
     };
   };
@@ -106,6 +107,7 @@ export function createV1Groups({ tree, own, unified, hostDirName }: V1Options): 
         bound(name, limits);
       } catch (cause) {
         await clearGroup(tree, directories);
+        removeEmpty(tree, all);
         throw new HostError('START_FAILED', 'the control group of the module could not be made', { cause });
       }
       return groupOf(name, directories);
@@ -114,16 +116,11 @@ export function createV1Groups({ tree, own, unified, hostDirName }: V1Options): 
       const names = new Set(all.flatMap((dir) => tree.childGroups(dir)));
       let killed = 0;
       for (const name of names) killed += (await clearGroup(tree, directoriesOf(name))).killed;
+      removeEmpty(tree, all);
       return killed;
     },
     async close() {
-      for (const dir of all) {
-        try {
-          tree.removeGroup(dir);
-        } catch {
-          // a group that is still busy is swept at the next start
-        }
-      }
+      removeEmpty(tree, all);
     },
   };
 }

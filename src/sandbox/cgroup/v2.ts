@@ -1,7 +1,7 @@
 import { posix } from 'node:path';
 import { HostError } from '../../contract/error.js';
 import type { GroupPowers, ResourceGroup, ResourceGroups } from '../group.js';
-import { clearGroup, type GroupDirectories, killMembers } from './clear-groups.js';
+import { clearGroup, type GroupDirectories, killMembers, removeEmpty } from './clear-groups.js';
 import { CPU_PERIOD_US, groupDirName, MIB, OWN_PROCESSES } from './group-bounds.js';
 import { errnoOf, type GroupTree, readKeyed, readMembers, readNumber } from './group-tree.js';
 
@@ -45,14 +45,21 @@ export function createV2Groups({ tree, own, hostPid, hostDirName, controllers }:
   try {
     const obstacle = enable(tree, base, hostPid, wanted, inLeaf);
     if (obstacle !== undefined) return { reason: obstacle };
-    tree.makeGroup(hostDir);
-    for (const name of enabledIn(tree, `${hostDir}/cgroup.controllers`)) {
-      if (wanted.includes(name)) tryWrite(tree, `${hostDir}/cgroup.subtree_control`, `+${name}`);
-    }
+    makeHostGroup(tree, hostDir, wanted);
   } catch (error) {
     return { reason: `no control group can be made below the host's own: ${errnoOf(error)}` };
   }
-  return { groups: groupsIn(tree, hostDir) };
+  const groups = groupsIn(tree, hostDir, wanted);
+  removeEmpty(tree, [hostDir]);
+  return { groups };
+}
+
+/** The group that holds all those of this host. */
+function makeHostGroup(tree: GroupTree, hostDir: string, wanted: readonly string[]): void {
+  tree.makeGroup(hostDir);
+  for (const name of enabledIn(tree, `${hostDir}/cgroup.controllers`)) {
+    if (wanted.includes(name)) tryWrite(tree, `${hostDir}/cgroup.subtree_control`, `+${name}`);
+  }
 }
 
 /** Hands controllers on to what is below `base`, for which the host must leave it. Answers why it cannot be. */
@@ -89,7 +96,7 @@ function enable(
   return 'the kernel hands no controller on below the host’s control group';
 }
 
-function groupsIn(tree: GroupTree, hostDir: string): ResourceGroups {
+function groupsIn(tree: GroupTree, hostDir: string, wanted: readonly string[]): ResourceGroups {
   const active = enabledIn(tree, `${hostDir}/cgroup.subtree_control`);
   const power = (controller: string): string | undefined => (active.has(controller) ? BY : undefined);
   const powers: GroupPowers = { memory: power('memory'), cpu: power('cpu'), pids: power('pids'), kill: BY };
@@ -119,6 +126,7 @@ function groupsIn(tree: GroupTree, hostDir: string): ResourceGroups {
     kill: () => void killMembers(tree, directories),
     async remove() {
       await clearGroup(tree, directories);
+      removeEmpty(tree, [hostDir]);
     },
   });
   return {
@@ -129,7 +137,7 @@ function groupsIn(tree: GroupTree, hostDir: string): ResourceGroups {
       const dir = `${hostDir}/${name}`;
       await clearGroup(tree, directories);
       try {
-        tree.makeGroup(hostDir);
+        makeHostGroup(tree, hostDir, wanted);
         tree.makeGroup(dir);
         if (powers.memory !== undefined) {
           tree.write(`${dir}/memory.max`, String(limits.memoryMb * MIB));
@@ -140,6 +148,7 @@ function groupsIn(tree: GroupTree, hostDir: string): ResourceGroups {
         if (powers.pids !== undefined) tree.write(`${dir}/pids.max`, String(limits.pids + OWN_PROCESSES));
       } catch (cause) {
         await clearGroup(tree, directories);
+        removeEmpty(tree, [hostDir]);
         throw new HostError('START_FAILED', 'the control group of the module could not be made', { cause });
       }
       return groupOf(dir, directories);
@@ -147,14 +156,11 @@ function groupsIn(tree: GroupTree, hostDir: string): ResourceGroups {
     async sweep() {
       let killed = 0;
       for (const name of tree.childGroups(hostDir)) killed += (await clearGroup(tree, directoriesOf(name))).killed;
+      removeEmpty(tree, [hostDir]);
       return killed;
     },
     async close() {
-      try {
-        tree.removeGroup(hostDir);
-      } catch {
-        // a group that is still busy is swept at the next start
-      }
+      removeEmpty(tree, [hostDir]);
     },
   };
 }

@@ -85,7 +85,8 @@ describe('control groups of version 2, on a double of the kernel', () => {
     const tree = createCgroup2Double({ ownPath: `${OWN}/modhost-host`, controllers: ALL });
     const { groups } = await open(tree);
     expect(groups?.powers.memory).toBe('cgroup v2');
-    expect(tree.exists(`${HOME}/modhost-host1`)).toBe(true);
+    await groups?.create('alpha-1', LIMITS);
+    expect(tree.exists(`${HOME}/modhost-host1/mod-alpha-1`)).toBe(true);
     expect(tree.members(`${HOME}/modhost-host`)).toEqual([process.pid]);
   });
 
@@ -121,7 +122,10 @@ describe('control groups of version 2, on a double of the kernel', () => {
     const { groups } = await open(tree);
     expect(groups?.powers.memory).toBe('cgroup v2');
     expect(tree.members('/sys/fs/cgroup')).toEqual([process.pid]);
-    expect(tree.exists('/sys/fs/cgroup/modhost-host1')).toBe(true);
+    const group = await groups?.create('alpha-1', LIMITS);
+    expect(group?.joinFiles).toEqual(['/sys/fs/cgroup/modhost-host1/mod-alpha-1/cgroup.procs']);
+    await group?.remove();
+    expect(tree.exists('/sys/fs/cgroup/modhost-host1')).toBe(false);
   });
 });
 
