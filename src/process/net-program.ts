@@ -18,8 +18,6 @@ import { createServer, Socket } from 'node:net';
 import { carry } from './net-carry.js';
 import type { FromNamespace, NetListener, ToNamespace } from './net-wire.js';
 
-const carried = new Map<number, Socket>();
-
 function tell(message: FromNamespace, handle?: SendHandle): Promise<void> {
   return new Promise((resolve) => {
     if (process.send === undefined) return resolve();
@@ -71,22 +69,28 @@ async function openAll({ namespace, listeners, stay }: Extract<ToNamespace, { ki
   if (!stay) process.disconnect?.();
 }
 
-function onMessage(message: ToNamespace, handle: unknown): void {
-  if (message.kind === 'open') void openAll(message);
-  else if (message.kind === 'drop') carried.get(message.id)?.destroy(new Error('the host has ended it'));
-  else if (message.kind === 'bind') void tryOpen(message.listener);
-  else if (handle instanceof Socket) {
-    const { id, port } = message;
-    carried.set(id, handle);
-    void carry(handle, port, {
+/** Does what the host says until the host is gone. */
+function serve(): void {
+  const carried = new Map<number, Socket>();
+  const carryIn = (id: number, port: number, outer: Socket): void => {
+    carried.set(id, outer);
+    void tell({ kind: 'taken', id });
+    void carry(outer, port, {
       connected: (shown) => void tell({ kind: 'connected', id, shown }),
       moved: (sent, received) => void tell({ kind: 'moved', id, sent, received }),
     }).then((code) => {
       carried.delete(id);
       return tell({ kind: 'closed', id, code });
     });
-  } else void tell({ kind: 'closed', id: message.id, code: 'GONE' });
+  };
+  process.on('message', (message: ToNamespace, handle: unknown) => {
+    if (message.kind === 'open') void openAll(message);
+    else if (message.kind === 'drop') carried.get(message.id)?.destroy(new Error('the host has ended it'));
+    else if (message.kind === 'bind') void tryOpen(message.listener);
+    else if (handle instanceof Socket) carryIn(message.id, message.port, handle);
+    else void tell({ kind: 'closed', id: message.id, code: 'GONE' });
+  });
+  process.on('disconnect', () => process.exit(0));
 }
 
-process.on('message', onMessage);
-process.on('disconnect', () => process.exit(0));
+serve();

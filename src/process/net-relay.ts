@@ -86,7 +86,7 @@ export function createInboundRelay({ first, again, clock, log, onBroken }: Relay
     const entry = carried.get(id);
     if (entry === undefined) return;
     carried.delete(id);
-    // one that was still waiting for its turn to be handed over is here
+    // the host's own handle, where the program has not told that it has another
     entry.socket.destroy();
     entry.listener.closed(code);
   };
@@ -97,7 +97,8 @@ export function createInboundRelay({ first, again, clock, log, onBroken }: Relay
   };
 
   const onMessage = (message: FromNamespace, handle: unknown): void => {
-    if (message.kind === 'connected') carried.get(message.id)?.listener.connected(message.shown);
+    if (message.kind === 'taken') carried.get(message.id)?.socket.destroy();
+    else if (message.kind === 'connected') carried.get(message.id)?.listener.connected(message.shown);
     else if (message.kind === 'moved') carried.get(message.id)?.listener.moved(message.sent, message.received);
     else if (message.kind === 'closed') end(message.id, message.code);
     else if (message.kind === 'failed') refuseWanted(message.key, message.code);
@@ -125,24 +126,32 @@ export function createInboundRelay({ first, again, clock, log, onBroken }: Relay
   };
 
   const replace = async (how: string): Promise<void> => {
-    const now = clock.monotonicMs();
-    while (restarts.length > 0 && now - (restarts[0] ?? now) > RESTART_WINDOW_MS) restarts.shift();
-    restarts.push(now);
-    try {
-      if (restarts.length > MAX_RESTARTS) throw new Error(`it has ended ${restarts.length} times`);
+    let cause: unknown;
+    while (!closed) {
+      const now = clock.monotonicMs();
+      while (restarts.length > 0 && now - (restarts[0] ?? now) > RESTART_WINDOW_MS) restarts.shift();
+      if (restarts.length >= MAX_RESTARTS) {
+        const text = `connections from outside cannot be carried to the module any more: the relay ended with ${how}`;
+        onBroken(new HostError('NETWORK_UNAVAILABLE', text, { cause }));
+        return;
+      }
+      restarts.push(now);
       log.warn({ how }, 'the relay of connections from outside has ended; another one takes its place');
-      const child = await again();
-      if (closed) await killProgram(child);
-      else use(child);
-    } catch (cause) {
-      if (closed) return;
-      const text = `connections from outside cannot be carried to the module any more: the relay ended with ${how}`;
-      onBroken(new HostError('NETWORK_UNAVAILABLE', text, { cause }));
+      try {
+        const child = await again();
+        if (closed) await killProgram(child);
+        else use(child);
+        return;
+      } catch (error) {
+        cause = error;
+      }
     }
   };
 
-  const send = (message: ToNamespace, socket?: Socket, onFailure: () => void = () => undefined): void => {
-    if (program?.connected) program.send(message, socket, (error) => void (error !== null && onFailure()));
+  const send = (message: ToNamespace, socket: Socket | undefined, onFailure: () => void): void => {
+    // Kept open here until the program has it: Node forgets, open, a handle whose receiver dies before it has answered.
+    const sent = (error: Error | null): void => void (error !== null && onFailure());
+    if (program?.connected) program.send(message, socket, { keepOpen: true }, sent);
     else onFailure();
   };
 
@@ -151,10 +160,12 @@ export function createInboundRelay({ first, again, clock, log, onBroken }: Relay
     carry(socket, port, listener) {
       const id = next++;
       socket.on('error', () => undefined);
+      // Node would count it among those of a server whose end it then waits for, whatever becomes of the program.
+      Object.assign(socket, { server: undefined });
       carried.set(id, { socket, listener });
       send({ kind: 'inbound', id, port }, socket, () => end(id, RELAY_GONE));
       // the program breaks it and tells the end; where it is gone, the connection is as well
-      return () => send({ kind: 'drop', id });
+      return () => send({ kind: 'drop', id }, undefined, () => undefined);
     },
     bindAs: ({ address, port }) =>
       new Promise((resolve, reject) => {

@@ -33,6 +33,8 @@ export type FromNamespace =
   | { readonly kind: 'listener'; readonly key: string }
   | { readonly kind: 'opened' }
   | { readonly kind: 'failed'; readonly key: string; readonly code: string }
+  /** The connection is here: the host lets go of its own handle of it. */
+  | { readonly kind: 'taken'; readonly id: number }
   | { readonly kind: 'connected'; readonly id: number; readonly shown: PeerShown }
   /** Bytes since the last such message: `sent` by the module, `received` by it. */
   | { readonly kind: 'moved'; readonly id: number; readonly sent: number; readonly received: number }

@@ -30,9 +30,16 @@ export const SYSTEM_PACKAGES: readonly SystemPackage[] = [
   },
   {
     name: 'util-linux',
-    why: 'gives a module its own user, its limits and its view of the files (setpriv, prlimit, unshare)',
+    why: 'gives a module its own user, its limits and its view of the files (setpriv, prlimit, unshare, nsenter)',
     required: true,
-    isHere: async () => ['setpriv', 'prlimit', 'unshare'].every((name) => findProgram(name) !== undefined),
+    isHere: async () => ['setpriv', 'prlimit', 'unshare', 'nsenter'].every((name) => findProgram(name) !== undefined),
+  },
+  {
+    name: 'iproute2',
+    // most modules get no network: a host of such modules runs without it
+    why: 'sets up the network of modules that are granted one (ip)',
+    required: false,
+    isHere: async () => findProgram('ip') !== undefined,
   },
   {
     name: 'python3',

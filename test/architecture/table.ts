@@ -90,8 +90,11 @@ export const GUARDED_NODE_MODULES: Readonly<Record<string, readonly string[]>> =
 /** Rooms that may speak to the process they run in: its arguments, its signals, its end. */
 export const PROCESS_ROOMS: readonly string[] = ['cli', 'setup', 'conformance/modules'];
 
-/** Single files that may as well: runModule is the whole life of a module's own process, its SIGTERM and exit code. */
-export const PROCESS_FILES: readonly string[] = ['src/sdk/run.ts'];
+/**
+ * Single files that may as well: runModule is the whole life of a module's own process, its SIGTERM and exit code; the
+ * program that the host puts into a module's network namespace is a process of its own.
+ */
+export const PROCESS_FILES: readonly string[] = ['src/sdk/run.ts', 'src/process/net-program.ts'];
 
 /** The only files that re-export: the doors of the package; the third is the suite that embedders run on their adapter. */
 export const BARRELS: readonly string[] = ['src/index.ts', 'src/sdk/index.ts', 'conformance/node-api/index.ts'];

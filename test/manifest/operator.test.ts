@@ -76,6 +76,17 @@ grants = ["read_blockchain", "ReadUTXO"]
 limits = { pids = 5 }
 config = { depth = 6, name = "x" }
 extra_read_only = ["certs"]
+[modules.block-watch.network]
+outbound = ["pool.example:3333", "[2001:db8::1]:80"]
+outbound_any = true
+inbound = [3333, "127.0.0.1:80", "[::1]:81"]
+udp = true
+private = ["pool.example:3333"]
+[modules.other]
+network = true
+[network]
+proxy = "127.0.0.1:9050"
+onlynet = "onion"
 `);
     expect(config).toMatchObject({
       node: { kind: 'devchain', table: { block_interval_ms: 4000 } },
@@ -84,6 +95,7 @@ extra_read_only = ["certs"]
       limits: { memoryMb: 256, cpuPercent: 25 },
       calls: { perSecond: 10, nodeInFlight: 3 },
       interpreters: { python: '/etc/modhost/bin/python' },
+      network: { proxy: '127.0.0.1:9050', onlynet: 'onion' },
       log: { level: 'debug', format: 'pretty' },
       modules: {
         'block-watch': {
@@ -95,7 +107,15 @@ extra_read_only = ["certs"]
           limits: { pids: 5 },
           config: { depth: 6n, name: 'x' },
           extraReadOnly: ['/etc/modhost/certs'],
+          network: {
+            outbound: ['pool.example:3333', '[2001:db8::1]:80'],
+            outboundAny: true,
+            inbound: [{ port: 3333 }, { port: 80, address: '127.0.0.1' }, { port: 81, address: '::1' }],
+            udp: true,
+            private: ['pool.example:3333'],
+          },
         },
+        other: { network: true },
       },
     });
   });
@@ -142,6 +162,25 @@ extra_read_only = ["certs"]
     ],
     ['a reserved name', '[modules.host]\nenabled = true', 1, 'modules.host', 'reserved'],
     ['a name that is none', '[modules.__proto__]\nenabled = true', 1, 'modules.__proto__', 'name'],
+    ['a proxy that is none', '[network]\nproxy = "socks5://x"', 2, 'network.proxy', 'host:port'],
+    ['an unknown network', '[network]\nonlynet = "i2p"', 2, 'network.onlynet', "'onion'"],
+    [
+      'a grant without port',
+      '[modules.a.network]\noutbound = ["x.example"]',
+      2,
+      'modules.a.network.outbound.0',
+      'host:port',
+    ],
+    ['a mistyped grant', '[modules.a.network]\noutbuond = []', 2, 'modules.a.network.outbuond', "'outbound'"],
+    ['a port that is none', '[modules.a.network]\ninbound = [0]', 2, 'modules.a.network.inbound.0', 'port'],
+    [
+      'a name to listen on',
+      '[modules.a]\nnetwork = { inbound = ["x:1"] }',
+      2,
+      'modules.a.network.inbound.0',
+      'address',
+    ],
+    ['a word for a grant', '[modules.a]\nnetwork = "all"', 2, 'modules.a.network', 'table'],
     ['broken TOML', '[node]\nkind = ', 2, undefined, 'line 2'],
     ['the same key twice', '[log]\nlevel = "info"\nlevel = "warn"', 3, undefined, 'line 3'],
     ['no UTF-8', '\ud800', 1, undefined, ''],
@@ -165,7 +204,6 @@ extra_read_only = ["certs"]
   });
 
   it.each([
-    ['[network]\nproxy = "socks5://x"', 'network'],
     ['[registry.main]\nurl = "https://x"', 'registry'],
     ['[providers]\nlightning = "x"', 'providers'],
     ['[modules.a.secrets]\nkey = "x"', 'modules.a.secrets'],
