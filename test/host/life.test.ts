@@ -155,7 +155,7 @@ os._exit(3)
       silent: { behaviour: 'hold', manifest: limits },
       shy: { behaviour: 'handshake', manifest: limits },
       slow: {
-        behaviour: 'handshake wait:1000 starting wait:1000 starting wait:1000 ready',
+        behaviour: 'handshake starting wait:700 starting wait:700 starting wait:700 starting wait:700 ready',
         manifest: limits,
       },
     });
