@@ -1,7 +1,7 @@
 import type { Architecture } from './architecture.js';
 import { ARM64 } from './arm64.js';
 import { assemble, type Block, FIELD, load, lowHalfOf, TEST, verdict, when } from './assemble.js';
-import { REFUSED } from './refused.js';
+import { ABSENT, REFUSED } from './refused.js';
 import { X64 } from './x64.js';
 
 /** Which network the module has, as far as the kernel's calls are concerned. */
@@ -58,8 +58,7 @@ function runsOf({ numbers, gaps, newest }: Architecture, options: FilterOptions)
   const absence = fail('ENOSYS');
   for (const [first, last] of gaps) for (let number = first; number <= last; number++) answers.set(number, absence);
   for (const name of REFUSED) set(name, refusal);
-  // Its flags lie in memory, which a filter cannot read; libraries fall back to clone.
-  set('clone3', absence);
+  for (const name of ABSENT) set(name, absence);
   set('clone', CLONE);
   set('ioctl', IOCTL);
   set('personality', PERSONALITY);

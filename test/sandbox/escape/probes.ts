@@ -59,7 +59,7 @@ export const C_PROBES: readonly Row[] = [
   ['sysctl-randomization', 'set address randomization', ROOT],
   ['make-character-device', 'make a character device', ROOT],
   ['make-block-device', 'make a disk', ROOT],
-  ['setuid-program', "run root's set-user-id program", ANYBODY],
+  ['setuid-program', "run root's set-user-id program, which only root can plant", ROOT],
   ['file-capability', 'give a file a capability', ROOT],
   ['give-file-to-root', 'give a file to root', ROOT],
   ['unshare-user', 'a new user namespace', ANYBODY],
