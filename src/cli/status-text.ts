@@ -1,6 +1,6 @@
 import type { GetStatusResponse } from '../../gen/ts/modhost/admin/v1/admin.js';
-import type { ModuleStatus, NodeStatus } from '../../gen/ts/modhost/admin/v1/status.js';
-import type { Guarantee } from '../../gen/ts/modhost/v1/session.js';
+import type { ModuleStatus, NetworkUse, NodeStatus, Usage } from '../../gen/ts/modhost/admin/v1/status.js';
+import type { Guarantee, Limits } from '../../gen/ts/modhost/v1/session.js';
 import type { ContractWords } from '../contract/plain.js';
 import { hashToDisplay } from '../core/bytes.js';
 import { printable } from '../core/printable.js';
@@ -107,6 +107,27 @@ export function guaranteeLines(guarantees: readonly Guarantee[], words: Contract
 /** Columns of a state's word. */
 const STATE_WIDTH = 9;
 
+/** `48 of 512 MiB memory, 3 of 50 % processor, ...`; without limits the use alone. */
+export function usageText(usage: Usage, limits: Limits | undefined): string {
+  const mib = (bytes: bigint): number => Math.round(Number(bytes) / 1_048_576);
+  const share = (used: number, limit: number | undefined, unit: string): string =>
+    `${limit === undefined ? used : `${used} of ${limit}`} ${unit}`;
+  return [
+    share(mib(usage.memoryBytes), limits?.memoryMb, 'MiB memory'),
+    share(Math.round(usage.cpuPercent), limits?.cpuPercent, '% processor'),
+    share(usage.pids, limits?.pids, 'processes and threads'),
+    share(usage.openFiles, limits?.openFiles, 'open files'),
+    share(mib(usage.dataBytes), limits?.dataMb, 'MiB disk'),
+  ].join(', ');
+}
+
+/** Grants in force and what was done with them. */
+function networkText({ grants, open, opened, refused, failed, sentBytes, receivedBytes }: NetworkUse): string {
+  const kib = (bytes: bigint): string => `${(bytes + 1023n) / 1024n} KiB`;
+  const counts = `${open} open of ${opened}, ${refused} refused, ${failed} failed, ${kib(sentBytes)} sent, ${kib(receivedBytes)} received`;
+  return `${printable(grants.join(', '))}; ${counts}`;
+}
+
 /** One module in full, indented below its line of the table. */
 export function moduleLines(module: ModuleStatus, words: ContractWords, paint: Paint): string[] {
   const line = (label: string, text: string): string => `  ${labelled(label, text, paint)}`;
@@ -134,6 +155,8 @@ export function moduleLines(module: ModuleStatus, words: ContractWords, paint: P
             `${counters.calls} passed, ${counters.denied} denied, ${counters.limited} limited, ${counters.failed} failed`,
           ),
         ]),
+    ...(module.usage === undefined ? [] : [line('uses', usageText(module.usage, module.limits))]),
+    ...(module.network === undefined ? [] : [line('network', networkText(module.network))]),
     ...(module.containment.length === 0 ? [] : [line('sandbox', guaranteeText(module.containment, words))]),
     ...lifeLines(module, words, paint).map(([label, text]) => line(label, text)),
     ...(module.externalSocket === '' ? [] : [line('socket', printable(module.externalSocket))]),

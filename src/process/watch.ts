@@ -119,6 +119,7 @@ function watchSpawn({ clock, logger, powers }: WatchOptions, spawn: WatchedSpawn
   let samples = 0;
   let memorySuspect = false;
   let diskSuspect = false;
+  let pidsSuspect = false;
   let blindWalks = 0;
   let pidsRefused = 0;
   let isReady = false;
@@ -210,6 +211,22 @@ function watchSpawn({ clock, logger, powers }: WatchOptions, spawn: WatchedSpawn
     return false;
   };
 
+  const judgePids = ({ pids }: ProcessUsage): boolean => {
+    const wasSuspect = pidsSuspect;
+    pidsSuspect = holds?.pids === undefined && pids > limits.pids;
+    if (!pidsSuspect || !wasSuspect) return pidsSuspect;
+    breach(
+      new HostError(
+        'QUOTA_EXCEEDED',
+        `${spawn.name} had ${pids} processes and threads, over its limit of ${limits.pids}`,
+        {
+          details: { limit: limits.pids, used: pids, by: 'watch' },
+        },
+      ),
+    );
+    return false;
+  };
+
   const judgeShares = (processes: ProcessUsage, files: FileUsage, cpu: number | undefined): void => {
     const refused = processes.pidsRefused ?? 0;
     // forks that fail leave nothing to see: the counter tells that the number was reached between two samples
@@ -255,7 +272,7 @@ function watchSpawn({ clock, logger, powers }: WatchOptions, spawn: WatchedSpawn
     };
     if (isYielding) lowerPriority(processes.members);
     judgeShares(processes, files, window);
-    const again = [judgeMemory(processes), judgeDisk(dataBytes, walked)];
+    const again = [judgeMemory(processes), judgeDisk(dataBytes, walked), judgePids(processes)];
     if (again.includes(true)) return CONFIRM_MS;
     const nearest = Math.max(
       holds?.memory === undefined ? memoryBytes / memoryLimit : 0,
