@@ -59,6 +59,10 @@ minimum = "confined"
 # start_timeout_ms = 60000
 # stop_timeout_ms = 10000
 
+[network]
+# proxy = "127.0.0.1:9050"       # a SOCKS5 server, Tor's for example, carries all that modules send
+# onlynet = "onion"              # nothing but onion services
+
 [calls]
 per_second = 1000                # of each module, by weight
 # node_in_flight = 2             # of all modules together, to the node
@@ -83,4 +87,5 @@ unsigned = false                 # true: run it although nobody has vouched for 
 # limits = { memory_mb = 256 }   # instead of what its manifest asks for, over the caps
 # config = { depth = 6 }         # values for the manifest's [config]
 # extra_read_only = ["/etc/ssl/certs"]
+# network = { outbound = ["pool.example:3333"], inbound = [3333] }  # or true: all that its manifest asks for
 `;
