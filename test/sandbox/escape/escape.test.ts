@@ -21,6 +21,9 @@ const ORDINARY = 4242;
 /** Above what Node marks as close-on-exec by itself when it starts. */
 const INHERITED_FD = 200;
 
+/** Two users, three times all probes, each in a process of its own: half a minute, and more on a machine that is busy. */
+const RUN_MS = 300_000;
+
 const isRoot = process.getuid?.() === 0;
 const ORDINARY_HOST: readonly [string, number] = ['an ordinary user', isRoot ? ORDINARY : -1];
 const HOSTS: readonly (readonly [string, number])[] = isRoot ? [['root', 0], ORDINARY_HOST] : [ORDINARY_HOST];
@@ -47,7 +50,7 @@ describe.skipIf(skip)('what a module cannot do', () => {
     // Both users at once: the probes of one do not meet those of the other.
     for (const [, uid] of HOSTS) reports.set(uid, runAs(uid));
     await Promise.allSettled(reports.values());
-  });
+  }, RUN_MS);
   afterAll(async () => {
     for (const child of running) child.kill('SIGKILL');
     server?.close();
