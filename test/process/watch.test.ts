@@ -3,6 +3,7 @@ import {
   linkSync,
   mkdirSync,
   mkdtempSync,
+  readFileSync,
   realpathSync,
   rmSync,
   symlinkSync,
@@ -21,6 +22,9 @@ import { createMembers } from '../../src/process/members.js';
 import { measureFiles, measureMemory, measureProcesses } from '../../src/process/usage.js';
 import { createWatch, type LimitWarning, type SpawnWatch } from '../../src/process/watch.js';
 import { DEFAULT_LIMITS, type ResourceLimits } from '../../src/sandbox/limits.js';
+import { createPlace, sandboxToolchain } from '../sandbox/spawn-module.js';
+
+const { skip } = await sandboxToolchain();
 
 const MIB = 1024 * 1024;
 
@@ -80,6 +84,25 @@ time.sleep(60)`);
     expect(memory).toBeLessThan(110 * MIB);
     expect(processes.residentBytes).toBeGreaterThan(memory);
     expect((await measureFiles(processes.members, undefined)).openFiles).toBeGreaterThanOrEqual(33);
+  });
+
+  it.skipIf(skip)('finds all that is in a sandbox, orphans too, and leaves out the sandbox itself', async () => {
+    const place = await createPlace();
+    try {
+      const orphan = '(setsid sh -c "sleep 61 & sleep 62" &)';
+      const running = await place.start(`#!/bin/sh\n${orphan}\nsleep 63 & echo up\nwait\n`);
+      const members = createMembers(running.pid, undefined);
+      const names = () => members.list().map((pid) => readFileSync(`/proc/${pid}/comm`, 'latin1').trim());
+      await until('all of them', () => names().length === 5);
+      expect(names().sort()).toEqual(['main', 'sh', 'sleep', 'sleep', 'sleep']);
+      expect(members.list()).toContain(running.pid);
+      expect(await measureMemory(members.list())).toBeGreaterThan(0);
+      expect((await measureFiles(members.list(), undefined)).openFiles).toBeGreaterThan(2);
+      await running.kill();
+      await until('none of them', () => members.list().length === 0);
+    } finally {
+      await place.remove();
+    }
   });
 
   it('is nothing for a process that has gone', async () => {
