@@ -1,18 +1,38 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { delay } from '../../src/core/delay.js';
 import { sandboxToolchain } from '../sandbox/spawn-module.js';
 import { createAsker, createPlace, type Ended, type Place } from './command-line.js';
 
 const { skip } = await sandboxToolchain();
 const isRoot = process.getuid?.() === 0;
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
-/** The program in one file per command: these tests start it in many ways, and the loader of sources takes seconds each time. */
-const BUNDLE = join(ROOT, '.cache', `doctor-test-${process.pid}`);
+/**
+ * The program with its packages, where every user of the machine can read it: these tests start it in many ways, and the
+ * loader of sources takes seconds each time.
+ */
+const BUNDLE = mkdtempSync(join(tmpdir(), 'mhd-'));
+/** The same without its packages, for `run`: the log's package looks for its own files. */
+const HOST_BUNDLE = join(ROOT, '.cache', `doctor-test-${process.pid}`);
 const ORDINARY_UID = 4242;
+/** How often output is looked at, milliseconds. */
+const LOOK_EVERY_MS = 25;
 
 /** Ways to run a command line on this machine, each of which meets another machine. */
 const AS_ORDINARY_USER = [
@@ -50,16 +70,19 @@ let place: Place;
 let ask: ReturnType<typeof createAsker>;
 const running = new Set<ChildProcess>();
 beforeAll(async () => {
+  const shared = {
+    ...{ entryPoints: [join(ROOT, 'src/cli/main.ts')], bundle: true, splitting: true, logLevel: 'error' as const },
+    ...{ format: 'esm' as const, platform: 'node' as const },
+  };
   await build({
-    entryPoints: [join(ROOT, 'src/cli/main.ts')],
-    outdir: BUNDLE,
-    bundle: true,
-    splitting: true,
-    format: 'esm',
-    platform: 'node',
-    packages: 'external',
-    logLevel: 'error',
+    ...shared,
+    outdir: join(BUNDLE, 'bin'),
+    external: ['zeromq', 'ws'],
+    banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
   });
+  await build({ ...shared, outdir: HOST_BUNDLE, packages: 'external' });
+  for (const path of ['package.json', 'gen/modhost.binpb']) cpSync(join(ROOT, path), join(BUNDLE, path));
+  chmodSync(BUNDLE, 0o755);
 });
 beforeEach(() => {
   place = createPlace();
@@ -71,12 +94,20 @@ beforeEach(() => {
 afterEach(() => place.dispose());
 afterAll(() => {
   for (const child of running) child.kill('SIGKILL');
-  rmSync(BUNDLE, { recursive: true, force: true });
+  for (const dir of [BUNDLE, HOST_BUNDLE]) rmSync(dir, { recursive: true, force: true });
 });
 
+interface RunningProgram {
+  child: ChildProcess;
+  ended: Promise<Ended>;
+  /** Waits until standard output holds a text. */
+  until(text: string): Promise<void>;
+}
+
 /** Starts a command line of the program in one of those ways. */
-function start(prefix: readonly string[], words: readonly string[]): { child: ChildProcess; ended: Promise<Ended> } {
-  const [file = '', ...args] = [...prefix, process.execPath, join(BUNDLE, 'main.js'), ...words];
+function start(prefix: readonly string[], words: readonly string[]): RunningProgram {
+  const program = words[0] === 'run' ? join(HOST_BUNDLE, 'main.js') : join(BUNDLE, 'bin', 'main.js');
+  const [file = '', ...args] = [...prefix, process.execPath, program, ...words];
   const child = spawn(file, args, {
     cwd: ROOT,
     env: { PATH: process.env.PATH, HOME: join(place.dir, 'home') },
@@ -102,7 +133,13 @@ function start(prefix: readonly string[], words: readonly string[]): { child: Ch
       resolve({ code, signal, out, err });
     });
   });
-  return { child, ended };
+  const until = async (text: string): Promise<void> => {
+    while (!out.includes(text)) {
+      if (!running.has(child)) throw new Error(`${text} never came: ${out} ${err}`);
+      await delay(LOOK_EVERY_MS);
+    }
+  };
+  return { child, ended, until };
 }
 
 async function examine(
@@ -199,9 +236,7 @@ time.sleep(60)
 `;
 
 describe.skipIf(skip)('a host where user namespaces are refused', () => {
-  const run = async (
-    ...words: string[]
-  ): Promise<{ child: ChildProcess; ended: Promise<Ended>; status(): Promise<Status> }> => {
+  const run = async (...words: string[]): Promise<RunningProgram & { status(): Promise<Status> }> => {
     place.write(
       'modhost.toml',
       '[paths]\nmodules = "m"\ndata = "d"\nsockets = "s"\n[modules.quiet]\nunsigned = true\n[modules.other]\nunsigned = true\nrun = "external"\n',
@@ -228,18 +263,10 @@ describe.skipIf(skip)('a host where user namespaces are refused', () => {
       last_error?: { reason: string; message: string };
     }[];
   }
-  const until = async (child: ChildProcess, text: string): Promise<void> => {
-    let seen = '';
-    for await (const chunk of child.stdout ?? []) {
-      seen += String(chunk);
-      if (seen.includes(text)) return;
-    }
-    throw new Error(`${text} never came: ${seen}`);
-  };
 
   it('C148: starts no module below the minimum, and tells which guarantees are missing', async () => {
-    const { child, ended, status } = await run();
-    await until(child, 'SANDBOX_UNAVAILABLE');
+    const { ended, status, until } = await run();
+    await until('SANDBOX_UNAVAILABLE');
     const { host, modules } = await status();
     const quiet = modules.find(({ name }) => name === 'quiet');
     expect(quiet?.last_error?.reason).toBe('SANDBOX_UNAVAILABLE');
@@ -255,8 +282,8 @@ describe.skipIf(skip)('a host where user namespaces are refused', () => {
   });
 
   it('C148: starts it where the operator accepts what there is, confined as far as was said', async () => {
-    const { child, ended, status } = await run('--sandbox-minimum', 'limited');
-    await until(child, 'data could');
+    const { ended, status, until } = await run('--sandbox-minimum', 'limited');
+    await until('data could');
     const { host, modules } = await status();
     expect(host.warnings.map(({ code }) => code)).toContain('sandbox_weak');
     const quiet = modules.find(({ name }) => name === 'quiet');
@@ -275,8 +302,8 @@ describe('C167: careless surroundings', () => {
     place.write('modhost.toml', '[paths]\nmodules = "m"\ndata = "d"\nsockets = "s"\n');
     mkdirSync(join(place.dir, 'm'));
     const words = ['run', '--config', join(place.dir, 'modhost.toml'), '--log-format', 'json'];
-    const { child, ended } = start(['sh', '-c', 'umask 000; exec "$@"', 'careless'], words);
-    for await (const chunk of child.stdout ?? []) if (String(chunk).includes('modhost has started')) break;
+    const { child, ended, until } = start(['sh', '-c', 'umask 000; exec "$@"', 'careless'], words);
+    await until('modhost has started');
     const open = ['d', 's'].flatMap((dir) => openBelow(join(place.dir, dir)));
     child.kill('SIGTERM');
     await ended;
