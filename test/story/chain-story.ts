@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { credentials } from '@grpc/grpc-js';
 import { expect } from 'vitest';
+import { LogLevel } from '../../gen/ts/modhost/v1/log.js';
 import { MempoolServiceClient } from '../../gen/ts/modhost/v1/mempool.js';
 import { hashToDisplay } from '../../src/core/bytes.js';
 import { createHost, type Host } from '../../src/host/host.js';
@@ -154,6 +155,14 @@ export async function tellChainStory(node: StoryNode): Promise<void> {
       expect(chain[0]?.height, `${name} began where it was loaded`).toBe(from + 1);
       for (const { height, hash } of chain) expect(hash, `${name} at ${height}`).toBe(await node.hashAt(height));
     }
+
+    // each answers for its health in its own language, and goes when it is asked to, without a signal
+    for (const name of all) {
+      const healthOf = () => host.list().find((module) => module.name === name)?.health?.message;
+      await expect.poll(healthOf, { timeout: CATCH_UP_MS, message: name }).toMatch(/^at height \d+$/);
+      await host.unload(name);
+      expect(await linesOf(host, name), name).toContain('asked to stop');
+    }
   } finally {
     await host.stop();
     await node.dispose();
@@ -186,6 +195,15 @@ function chainOf(journal: readonly JournalLine[], name: string): JournalLine[] {
     }
   }
   return chain;
+}
+
+async function linesOf(host: Host, name: string): Promise<string[]> {
+  const filter = { modules: [name], minLevel: LogLevel.UNSPECIFIED, tail: 10_000, follow: false };
+  const lines: string[] = [];
+  for await (const batch of host.control.logs(filter, new AbortController().signal)) {
+    lines.push(...batch.lines.map(({ message }) => message));
+  }
+  return lines;
 }
 
 function repeat<T>(value: T, times: number): T[] {

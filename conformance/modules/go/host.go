@@ -104,15 +104,16 @@ func pause(ctx context.Context, err error, attempt int) {
 
 // host is the session of this process with its host.
 type host struct {
-	token     []byte
-	dataDir   string
-	session   modhostv1.SessionServiceClient
-	events    eventv1.EventServiceClient
-	chain     modhostv1.ChainServiceClient
-	mempool   modhostv1.MempoolServiceClient
-	network   string
-	config    map[string]any
-	toldReady bool
+	token       []byte
+	dataDir     string
+	session     modhostv1.SessionServiceClient
+	invocations modhostv1.InvocationServiceClient
+	events      eventv1.EventServiceClient
+	chain       modhostv1.ChainServiceClient
+	mempool     modhostv1.MempoolServiceClient
+	network     string
+	config      map[string]any
+	toldReady   bool
 }
 
 // connect dials the host that started this program, and shakes hands.
@@ -132,12 +133,13 @@ func connect(ctx context.Context) (*host, error) {
 		return nil, err
 	}
 	h := &host{
-		token:   token, // kept: the file goes with the first handshake
-		dataDir: os.Getenv("MODHOST_DATA_DIR"),
-		session: modhostv1.NewSessionServiceClient(conn),
-		events:  eventv1.NewEventServiceClient(conn),
-		chain:   modhostv1.NewChainServiceClient(conn),
-		mempool: modhostv1.NewMempoolServiceClient(conn),
+		token:       token, // kept: the file goes with the first handshake
+		dataDir:     os.Getenv("MODHOST_DATA_DIR"),
+		session:     modhostv1.NewSessionServiceClient(conn),
+		invocations: modhostv1.NewInvocationServiceClient(conn),
+		events:      eventv1.NewEventServiceClient(conn),
+		chain:       modhostv1.NewChainServiceClient(conn),
+		mempool:     modhostv1.NewMempoolServiceClient(conn),
 	}
 	return h, h.handshake(ctx)
 }

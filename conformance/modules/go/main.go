@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 
 	eventv1 "example.com/reorg-watch-go/gen/modhost/event/v1"
@@ -23,13 +24,13 @@ func main() {
 	// leaving at any point is safe: what is not in the journal comes again
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	if err := run(ctx); err != nil && ctx.Err() == nil && !over(err) {
+	if err := run(ctx, stop); err != nil && ctx.Err() == nil && !over(err) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context) error {
+func run(ctx context.Context, stop func()) error {
 	h, err := connect(ctx)
 	if err != nil {
 		return err
@@ -40,6 +41,7 @@ func run(ctx context.Context) error {
 	}
 	wanted, _ := h.config["confirmations"].(float64)
 	w := &watch{host: h, journal: j, transactions: newConfirmations(uint32(wanted))}
+	go h.serve(ctx, w.health, stop)
 	types := []eventv1.EventType{eventv1.EventType_EVENT_TYPE_CHAIN_REORG, eventv1.EventType_EVENT_TYPE_NEW_TRANSACTION}
 	for {
 		if j.last() == nil {
@@ -63,7 +65,12 @@ type watch struct {
 	host         *host
 	journal      *journal
 	transactions *confirmations
+	// height of the last block that was handled; read while the next one is
+	height atomic.Uint32
 }
+
+// health tells where the module stands.
+func (w *watch) health() string { return fmt.Sprintf("at height %d", w.height.Load()) }
 
 // begin starts a new journal at the tip.
 func (w *watch) begin(ctx context.Context) error {
@@ -85,6 +92,7 @@ func (w *watch) connect(ctx context.Context, block *eventv1.NewBlock) error {
 	if err := w.journal.connected(block.Height, block.BlockHash); err != nil {
 		return err
 	}
+	w.height.Store(block.Height)
 	lost := w.transactions.connected(block.Height, ids)
 	waiting, confirming := w.transactions.count()
 	fmt.Printf("connected height=%d hash=%s txs=%d fees=%dsat waiting=%d confirming=%d settled=%d\n",

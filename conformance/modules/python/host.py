@@ -9,7 +9,7 @@ import time
 
 import grpc
 from modhost.event.v1 import chain_pb2, event_pb2, event_service_pb2, event_service_pb2_grpc
-from modhost.v1 import chain_pb2_grpc, mempool_pb2_grpc, session_pb2, session_pb2_grpc
+from modhost.v1 import chain_pb2_grpc, invocation_pb2_grpc, mempool_pb2_grpc, session_pb2, session_pb2_grpc
 
 CALL_TIMEOUT_S = 10
 # How long a host may be gone before the module gives up.
@@ -55,6 +55,7 @@ class Host:
         )
         self._session = session_pb2_grpc.SessionServiceStub(self._channel)
         self._events = event_service_pb2_grpc.EventServiceStub(self._channel)
+        self.invocations = invocation_pb2_grpc.InvocationServiceStub(self._channel)
         self.chain = chain_pb2_grpc.ChainServiceStub(self._channel)
         self.mempool = mempool_pb2_grpc.MempoolServiceStub(self._channel)
         self._handshake()

@@ -15,6 +15,7 @@ from modhost.v1 import chain_pb2, mempool_pb2  # noqa: E402
 
 from host import OVER, Host, reason_of  # noqa: E402
 from journal import Journal, display  # noqa: E402
+from serve import healthy, serve  # noqa: E402
 
 VERSION = "0.1.0"  # of module.toml; the host compares the two
 MAX_KNOWN_RATES = 50_000  # transactions whose fee rate is remembered, about 10 MB
@@ -45,6 +46,10 @@ class FeeWatch:
             self._live = True
             say(f"at the tip height={self._journal.position[0]}")
         # a gap costs only fee rates of single transactions: the chain itself has none
+
+    def health(self):
+        position = self._journal.position
+        return healthy("not started" if position is None else f"at height {position[0]}")
 
     def _remember(self, added):
         if added.HasField("fee_rate_sat_per_kvb"):
@@ -110,12 +115,19 @@ def say(line):
     print(line, flush=True)  # the host captures it line by line
 
 
+def leave():
+    say("asked to stop")
+    # the same way out as by SIGTERM, which reaches the main thread wherever it is
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def main():
     # leaving at any point is safe: what is not in the journal comes again
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     host = Host(VERSION)
     journal = Journal(os.path.join(host.data_dir, "journal.jsonl"))
     watch = FeeWatch(host, journal)
+    serve(host.invocations, watch.health, leave)
     while True:
         if journal.position is None:
             tip = host.call(host.chain.GetChainTip, chain_pb2.GetChainTipRequest())

@@ -3,6 +3,7 @@ import {
   type BlockConnected,
   BlockFormat,
   type ChainChange,
+  HealthStatus,
   hashToDisplay,
   ModhostError,
   type Module,
@@ -18,7 +19,15 @@ const VERSION = '0.1.0';
 /** Coinbase reward of the first blocks, satoshis. */
 const FIRST_SUBSIDY_SATS = 5_000_000_000n;
 
-await runModule({ version: VERSION }, async (module, signal) => {
+/** What a health check is told. */
+const told = { position: 'not started' };
+const handlers = {
+  health: () => ({ status: HealthStatus.HEALTHY, message: told.position }),
+  stop: () => void process.stdout.write('asked to stop\n'),
+};
+
+// the wish to stop and SIGTERM fire the signal, which ends the iteration below
+await runModule({ version: VERSION, handlers }, async (module, signal) => {
   const journal = openJournal(join(module.dataDir, 'journal.jsonl'));
   const changes = await follow(module, journal, signal);
   const mempool = createMempoolSummary(module);
@@ -30,6 +39,7 @@ await runModule({ version: VERSION }, async (module, signal) => {
       if (change.kind === 'event' && change.event.payload?.$case === 'newTransaction') mempool.arrived(1n);
       else if (change.kind === 'gap') mempool.arrived(change.gap.count);
       else await handle(module, journal, change, signal);
+      if ('cursor' in change) told.position = `at height ${change.cursor[0]?.height}`;
     }
   } finally {
     clearInterval(timer);
