@@ -25,7 +25,7 @@ export default defineConfig({
   plugins: process.env.MODHOST_TEST_BUILT === '1' ? [built] : [],
   test: {
     include: ['test/**/*.test.ts'],
-    exclude: ['test/interop/**', '**/node_modules/**'],
+    exclude: ['test/interop/**', 'test/alone/**', '**/node_modules/**'],
     testTimeout: 60_000,
     hookTimeout: 120_000,
     maxWorkers: 2,

@@ -13,8 +13,8 @@ const ROWS: Readonly<Record<string, string>> = {
   identity: 'C082 C083 C084 C085 C086 C087 C088 C089 C090 C091',
   permissions: 'C092 C093 C094 C095 C096 C098 C099 C100 C102',
   events: 'C103 C104 C105 C106 C107 C108 C109 C110 C111 C112',
-  processes: 'C138 C139 C140 C142 C145 C146 C149 C151 C153 C154',
-  host: 'C156 C157 C158 C164 C165 C168 C172 C174',
+  processes: 'C133 C134 C135 C138 C139 C140 C142 C143 C144 C145 C146 C147 C148 C149 C151 C153 C154',
+  host: 'C156 C157 C158 C164 C165 C167 C168 C172 C174',
 };
 
 /** Beginning of a test or of a table of tests up to its title, and the title. */

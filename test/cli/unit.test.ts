@@ -98,7 +98,7 @@ describe.skipIf(skip)('under a service manager', () => {
       place.env({ NOTIFY_SOCKET: socket, WATCHDOG_USEC: '900000' });
       const host = place.start('run');
       await hears(/READY=1;STATUS=on devchain/);
-      await hears(/(?:WATCHDOG=1[^]*){3}/);
+      await hears(/(?:WATCHDOG=1[\s\S]*){3}/);
       expect(heard).not.toContain('STOPPING');
       host.kill('SIGTERM');
       await hears(/STOPPING=1/);

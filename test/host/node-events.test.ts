@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { ResourceType } from '../../gen/ts/modhost/event/v1/resource.js';
 import { SyncPhase } from '../../gen/ts/modhost/event/v1/sync.js';
 import { HostError } from '../../src/contract/error.js';
 import type { EventPayload } from '../../src/contract/event-type.js';
@@ -130,6 +131,15 @@ describe('what the host publishes', () => {
     host.moduleUnloaded(spawn);
     host.moduleStopped(spawn);
     host.moduleReloaded('a', '1.0.0', undefined);
+    host.moduleHealthChanged(spawn, 'HEALTHY', 'DEGRADED');
+    host.resourceLimitWarning({
+      resourceType: ResourceType.MEMORY,
+      usagePercent: 81,
+      currentUsage: 81n,
+      limit: 100n,
+      thresholdPercent: 80,
+      moduleName: 'a',
+    });
     host.configLoaded(['limits']);
     host.nodeStartupCompleted(12.4, ['node']);
     host.nodeShutdown('SIGNAL', 10_000);

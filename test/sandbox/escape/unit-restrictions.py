@@ -31,8 +31,19 @@ def prctl(*arguments):
 def mounts(writable):
     run = lambda *words: subprocess.run(words, check=True)
     run("mount", "--bind", writable, writable)
+    # a checkout below /tmp, of which the unit gets another one, is shown again at its place: it stands for /usr/lib/modhost
+    checkout = os.getcwd() if os.getcwd().startswith("/tmp/") else None
+    if checkout:
+        keep = os.path.join(writable, "checkout")
+        os.makedirs(keep, exist_ok=True)
+        run("mount", "--bind", checkout, keep)
     # PrivateTmp=yes
     run("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", "/tmp")
+    if checkout:
+        os.makedirs(checkout)
+        run("mount", "--move", keep, checkout)
+        os.rmdir(keep)
+        os.chdir(checkout)
     # ProtectSystem=strict: all but what the kernel itself serves
     for line in open("/proc/self/mounts").read().splitlines():
         point = line.split()[1].encode().decode("unicode_escape")
