@@ -1,4 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
+import { readText } from '../sandbox/proc.js';
 import { payloadOf, signalPayload } from './payload.js';
 
 /**
@@ -9,23 +10,17 @@ import { payloadOf, signalPayload } from './payload.js';
  * To be called before the first start, by the host that holds the directory from which the word is made.
  *
  * @param word `launchWord` of the host
- * @returns    number of processes killed
+ * @returns    number of processes that were found and are ended
  */
 export function sweepChains(word: string): number {
-  let killed = 0;
-  for (const name of readdirSync('/proc')) {
+  // all are found before the first is killed: with the outer half of a sandbox its inner half falls by itself
+  const found = readdirSync('/proc').flatMap((name) => {
     const pid = Number(name);
-    if (!Number.isInteger(pid) || pid === process.pid) continue;
-    const found = payloadOf(pid);
-    if (found !== undefined && wordsOf(pid).includes(word) && signalPayload(found, 'SIGKILL')) killed += 1;
-  }
-  return killed;
-}
-
-function wordsOf(pid: number): string[] {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'latin1').split('\0');
-  } catch {
-    return [];
-  }
+    if (!Number.isInteger(pid) || pid === process.pid) return [];
+    const payload = payloadOf(pid);
+    const words = readText(`/proc/${pid}/cmdline`)?.split('\0') ?? [];
+    return payload !== undefined && words.includes(word) ? [payload] : [];
+  });
+  for (const payload of found) signalPayload(payload, 'SIGKILL');
+  return found.length;
 }

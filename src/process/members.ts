@@ -1,5 +1,6 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import type { ResourceGroup } from '../sandbox/group.js';
+import { readText } from '../sandbox/proc.js';
 
 /** Processes of one module that are looked at, at most; its pids limit is far below. */
 const MAX_MEMBERS = 4_096;
@@ -44,7 +45,7 @@ export function createMembers(pid: number, group: ResourceGroup | undefined): Me
 
 /** What the kernel tells of a process; undefined when it is gone. @see proc_pid_status(5) */
 export function statusOf(pid: number): ProcessStatus | undefined {
-  const text = readProc(`${pid}/status`);
+  const text = readText(`/proc/${pid}/status`);
   if (text === undefined) return undefined;
   const field = (name: string): number => Number(new RegExp(`^${name}:\\s+([0-9]+)`, 'm').exec(text)?.[1] ?? 0);
   const inner = /^NSpid:[ \t0-9]*?([0-9]+)$/m.exec(text)?.[1];
@@ -56,21 +57,12 @@ export function statusOf(pid: number): ProcessStatus | undefined {
   };
 }
 
-/** A file of `/proc` as text; undefined when its process is gone or not ours to look at. */
-export function readProc(path: string): string | undefined {
-  try {
-    return readFileSync(`/proc/${path}`, 'latin1');
-  } catch {
-    return undefined;
-  }
-}
-
 function descendants(root: number): number[] {
   const found = [root];
   for (let at = 0; at < found.length && found.length < MAX_MEMBERS; at += 1) {
     const pid = found[at] as number;
     for (const thread of threadsOf(pid)) {
-      const children = readProc(`${pid}/task/${thread}/children`)?.trim() ?? '';
+      const children = readText(`/proc/${pid}/task/${thread}/children`)?.trim() ?? '';
       if (children !== '') found.push(...children.split(' ').map(Number));
     }
   }

@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { delay } from '../core/delay.js';
 import { LAUNCH_WORD } from '../sandbox/gate.js';
+import { PROCESS_FIELD, processFields, readText } from '../sandbox/proc.js';
 
 /** How often the tree of a starting sandbox is looked at, milliseconds. */
 const LOOK_EVERY_MS = 2;
@@ -39,7 +40,7 @@ export async function gatedPayload(pid: number, nested: boolean, ended: AbortSig
  */
 async function awaitRest(init: number, ended: AbortSignal): Promise<void> {
   for (let waited = 0; waited < REST_TIMEOUT_MS && !ended.aborted; waited += LOOK_EVERY_MS) {
-    if (statOf(init)?.[0] === 'S') return;
+    if (processFields(init)?.[PROCESS_FIELD.state] === 'S') return;
     await delay(LOOK_EVERY_MS, ended);
   }
 }
@@ -52,8 +53,8 @@ async function awaitRest(init: number, ended: AbortSignal): Promise<void> {
  */
 export async function awaitProgram(payload: Payload, ended: AbortSignal): Promise<boolean> {
   for (let waited = 0; !ended.aborted; waited += LOOK_EVERY_MS) {
-    if (statOf(payload.pid)?.[19] !== payload.startTicks) return false;
-    const line = read(`/proc/${payload.pid}/cmdline`);
+    if (startTicksOf(payload.pid) !== payload.startTicks) return false;
+    const line = readText(`/proc/${payload.pid}/cmdline`);
     // Empty: it has ended, and what it was at its end is told by `ended`.
     if (line && (waited >= EXEC_TIMEOUT_MS || !line.includes(LAUNCH_WORD))) return true;
     await delay(LOOK_EVERY_MS, ended);
@@ -63,13 +64,13 @@ export async function awaitProgram(payload: Payload, ended: AbortSignal): Promis
 
 /** The process with this pid at this moment, or undefined. */
 export function payloadOf(pid: number): Payload | undefined {
-  const startTicks = statOf(pid)?.[19];
+  const startTicks = startTicksOf(pid);
   return startTicks === undefined ? undefined : { pid, startTicks };
 }
 
 /** Sends a signal to the payload if it is still that process; never to a stranger that got its pid. */
 export function signalPayload(payload: Payload, signal: NodeJS.Signals): boolean {
-  if (statOf(payload.pid)?.[19] !== payload.startTicks) return false;
+  if (startTicksOf(payload.pid) !== payload.startTicks) return false;
   try {
     return process.kill(payload.pid, signal);
   } catch {
@@ -82,7 +83,7 @@ export function signalPayload(payload: Payload, signal: NodeJS.Signals): boolean
  * member lives; a live process of that very number is therefore a stranger, and the group is left alone.
  */
 export function killOrphanedGroup(leader: number): void {
-  if (statOf(leader) !== undefined) return;
+  if (processFields(leader) !== undefined) return;
   try {
     process.kill(-leader, 'SIGKILL');
   } catch {
@@ -91,7 +92,7 @@ export function killOrphanedGroup(leader: number): void {
 }
 
 function firstChild(pid: number): number | undefined {
-  const listed = read(`/proc/${pid}/task/${pid}/children`);
+  const listed = readText(`/proc/${pid}/task/${pid}/children`);
   if (listed === undefined) return searchedChild(pid);
   const first = listed.trim().split(' ')[0];
   return first ? Number(first) : undefined;
@@ -99,20 +100,12 @@ function firstChild(pid: number): number | undefined {
 
 /** The way of kernels that are built without CONFIG_PROC_CHILDREN: every process names its parent. */
 export function searchedChild(pid: number): number | undefined {
-  const found = readdirSync('/proc').find((name) => /^[0-9]+$/.test(name) && statOf(Number(name))?.[1] === String(pid));
+  const found = readdirSync('/proc').find(
+    (name) => /^[0-9]+$/.test(name) && processFields(Number(name))?.[PROCESS_FIELD.parent] === String(pid),
+  );
   return found === undefined ? undefined : Number(found);
 }
 
-/** Fields of /proc/PID/stat from the third on: the second is the name in brackets, which may hold anything. */
-function statOf(pid: number): string[] | undefined {
-  const text = read(`/proc/${pid}/stat`);
-  return text?.slice(text.lastIndexOf(')') + 2).split(' ');
-}
-
-function read(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'latin1');
-  } catch {
-    return undefined;
-  }
+function startTicksOf(pid: number): string | undefined {
+  return processFields(pid)?.[PROCESS_FIELD.startTicks];
 }

@@ -1,6 +1,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import type { ResourceGroup } from '../sandbox/group.js';
-import { type Members, readProc, statusOf } from './members.js';
+import { processFields } from '../sandbox/proc.js';
+import { type Members, statusOf } from './members.js';
 
 /** Ticks of the clock in which `/proc/PID/stat` counts, per second; the same on every Linux. @see proc_pid_stat(5) */
 const TICKS_PER_SECOND = 100;
@@ -92,9 +93,6 @@ export async function measureFiles(pids: readonly number[], dataDevice: number |
 
 /** Processor time of a process and of its ended children that it has waited for, in ticks. */
 function ticksOf(pid: number): number {
-  const text = readProc(`${pid}/stat`);
-  if (text === undefined) return 0;
-  // the name in brackets may hold anything, brackets included
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return [11, 12, 13, 14].reduce((sum, at) => sum + Number(fields[at] ?? 0), 0);
+  const fields = processFields(pid);
+  return [11, 12, 13, 14].reduce((sum, at) => sum + Number(fields?.[at] ?? 0), 0);
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readFileSync, readlinkSync } from 'node:fs';
+import { readlinkSync } from 'node:fs';
 import { chmod, chown, mkdir, mkdtemp, realpath, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GUARANTEE_NAMES, type GuaranteeName } from '../contract/guarantee.js';
@@ -21,6 +21,7 @@ import type { ConfinedCommand, ModuleDirectories, ModuleIdentity, SandboxEngine 
 import type { ResourceGroup, ResourceGroups } from './group.js';
 import { DEFAULT_LIMITS, type ResourceLimits } from './limits.js';
 import type { RunOnce } from './probe.js';
+import { PROCESS_FIELD, processFields, readText } from './proc.js';
 
 /** What a canary tries a sandbox with. */
 export interface CanaryOptions {
@@ -278,11 +279,10 @@ async function inGroup(
 }
 
 function hostTraits(): HostTraits {
-  const stat = readFileSync('/proc/self/stat', 'latin1');
-  const filters = /^Seccomp_filters:\s*([0-9]+)$/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1];
+  const filters = /^Seccomp_filters:\s*([0-9]+)$/m.exec(readText('/proc/self/status') ?? '')?.[1];
   return {
     pid: process.pid,
-    startTicks: stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '',
+    startTicks: processFields('self')?.[PROCESS_FIELD.startTicks] ?? '',
     networkNamespace: readlinkSync('/proc/self/ns/net'),
     pidNamespace: readlinkSync('/proc/self/ns/pid'),
     filters: Number(filters ?? 0),

@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
+import { readText } from './proc.js';
 
 /** What the kernel and the system say of themselves, as far as confinement depends on it. */
 export interface Machine {
@@ -29,15 +29,6 @@ export interface Machine {
 
 /** The files that are read; a test may hand in those of another machine. */
 export type ReadText = (path: string) => string | undefined;
-
-/** Reads a file of this machine. */
-export function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'latin1');
-  } catch {
-    return undefined;
-  }
-}
 
 /** Reads what there is to know without trying anything. @see proc(5), proc_sys_user(5), cgroups(7) */
 export function readMachine(read: ReadText = readText): Machine {

@@ -1,5 +1,6 @@
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { readText } from './proc.js';
 
 /** Sockets that a canary tries at most: one is enough to know. */
 const MAX_SOCKETS = 16;
@@ -17,7 +18,7 @@ const SEARCHABLE = 0o001;
  */
 export function findOpenSockets(): string[] {
   const found = new Set<string>();
-  for (const line of readLines('/proc/net/unix')) {
+  for (const line of (readText('/proc/net/unix') ?? '').split('\n')) {
     const [, , , flags = '', , , , path = ''] = line.split(/\s+/);
     if (!path.startsWith('/') || (Number.parseInt(flags, 16) & LISTENS) === 0) continue;
     if (isOpen(path)) found.add(path);
@@ -35,13 +36,5 @@ function isOpen(path: string): boolean {
     }
   } catch {
     return false;
-  }
-}
-
-function readLines(path: string): string[] {
-  try {
-    return readFileSync(path, 'latin1').split('\n');
-  } catch {
-    return [];
   }
 }

@@ -1,9 +1,10 @@
-import { accessSync, constants, readFileSync } from 'node:fs';
+import { accessSync, constants } from 'node:fs';
 import { join } from 'node:path';
 import type { ConfinedCommand } from './engine.js';
 import { FIRST_MODULE_UID } from './identity.js';
 import { LANDLOCK_VERSION } from './landlock-launcher.js';
 import { SYSTEM_PATH } from './launch-chain.js';
+import { readText } from './proc.js';
 
 /** What a short command printed and how it ended. */
 export interface RunAnswer {
@@ -102,21 +103,13 @@ function cureOf(reason: string): string {
     // A process file system with covered parts cannot be mounted anew in a user namespace (mount_namespaces(7)).
     return 'let the container show all of /proc (Docker: --security-opt systempaths=unconfined)';
   }
-  if (readsOne('/proc/sys/kernel/apparmor_restrict_unprivileged_userns')) {
+  if (readText('/proc/sys/kernel/apparmor_restrict_unprivileged_userns')?.trim() === '1') {
     return 'allow user namespaces to bwrap: an AppArmor profile with `userns`, or sysctl kernel.apparmor_restrict_unprivileged_userns=0';
   }
   if (/namespace|uid map|not permitted|permission denied/i.test(reason)) {
     return 'allow user namespaces: sysctl kernel.unprivileged_userns_clone=1 and user.max_user_namespaces above 0; in a container, a seccomp profile that permits them';
   }
   return "run `bwrap --ro-bind / / true` as the host's user to see what it lacks";
-}
-
-function readsOne(path: string): boolean {
-  try {
-    return readFileSync(path, 'latin1').trim() === '1';
-  } catch {
-    return false;
-  }
 }
 
 function findTools(): Ability {

@@ -1,14 +1,5 @@
-import {
-  accessSync,
-  closeSync,
-  constants,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  writeSync,
-} from 'node:fs';
+import { accessSync, closeSync, constants, mkdirSync, openSync, readdirSync, rmdirSync, writeSync } from 'node:fs';
+import { readText } from '../proc.js';
 
 /**
  * The control group file systems, as far as groups need them: a directory is a group, its files are made by the kernel.
@@ -34,13 +25,7 @@ export interface GroupTree {
 /** The control groups of this machine. */
 export function createGroupTree(): GroupTree {
   return {
-    read(path) {
-      try {
-        return readFileSync(path, 'latin1');
-      } catch {
-        return undefined;
-      }
-    },
+    read: readText,
     write(path, text) {
       // never creates: a file that the kernel does not offer is an error, not a new file; some may be written alone
       const fd = openSync(path, constants.O_WRONLY);

@@ -1,4 +1,5 @@
 import { posix } from 'node:path';
+import { parseMountinfo } from '../mountinfo.js';
 import type { GroupTree } from './group-tree.js';
 
 /** Where the host stands in the control groups of this machine. */
@@ -57,16 +58,8 @@ function directoryOf(
 }
 
 function parseMounts(text: string): Mounted[] {
-  return text.split('\n').flatMap((line): Mounted[] => {
-    const [left = '', right = ''] = line.split(' - ');
-    const [, , , root = '', point = ''] = left.split(' ').map(unescapeOctal);
-    const [type, , options = ''] = right.split(' ');
+  return parseMountinfo(text).flatMap(({ type, point, root, superOptions }): Mounted[] => {
     if (type === 'cgroup2') return [{ version: 2, point, root, controllers: [] }];
-    return type === 'cgroup' ? [{ version: 1, point, root, controllers: options.split(',') }] : [];
+    return type === 'cgroup' ? [{ version: 1, point, root, controllers: superOptions }] : [];
   });
-}
-
-/** Spaces and the like stand as `\040` in mountinfo. */
-function unescapeOctal(text: string): string {
-  return text.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
 }
