@@ -14,10 +14,13 @@ export interface Peer {
   readonly port: number;
 }
 
+/** How far the module can see whom it speaks with: address and port, the address alone, or neither. */
+export type PeerShown = 'whole' | 'address' | 'hidden';
+
 /** Who hears of one connection that is carried into the module's namespace. */
 export interface CarriedListener {
-  /** The module's server has accepted it, and sees the peer's address and port, the address alone, or neither. */
-  connected(shown: 'whole' | 'address' | 'hidden'): void;
+  /** The module's server has accepted it. */
+  connected(shown: PeerShown): void;
   /** Bytes since the last call: `sent` by the module, `received` by it. */
   moved(sent: number, received: number): void;
   /** Told once, and nothing after it; empty when both sides have ended in order. */
@@ -33,7 +36,11 @@ export interface Inside {
    * @returns ends the connection
    */
   carry(outer: Socket, port: number, listener: CarriedListener): () => void;
-  /** Opens a datagram socket inside that is bound to the peer's own address and port, so that the module sees him. */
+  /**
+   * Opens a datagram socket inside that is bound to the peer's own address and port, so that the module sees him.
+   *
+   * @throws HostError NETWORK_UNAVAILABLE
+   */
   bindAs(peer: Peer): Promise<DatagramSocket>;
 }
 
@@ -179,32 +186,38 @@ function peerOf(address: string | undefined, port: number | undefined): Peer | u
   return parsed && { address: parsed.text, port };
 }
 
-/** Listens on the planned address, or on all of both families; on IPv4 alone where the machine has no IPv6. */
-async function listen({ port, address }: PlannedInbound): Promise<Server> {
-  for (const host of address === undefined ? ['::', '0.0.0.0'] : [address]) {
+function listen(planned: PlannedInbound): Promise<Server> {
+  return openAt('tcp', planned, (host, port, done) => {
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: true });
-    const code = await new Promise<string | undefined>((resolve) => {
-      server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'UNKNOWN'));
-      server.listen({ host, port, backlog: BACKLOG }, () => resolve(undefined));
-    });
-    if (code === undefined) return server;
-    if (host !== '::' || !isWithoutIpv6(code)) throw portUnavailable('tcp', port, code);
-  }
-  throw portUnavailable('tcp', port, 'EAFNOSUPPORT');
+    server.once('error', done);
+    return server.listen({ host, port, backlog: BACKLOG }, done);
+  });
 }
 
-async function bind({ port, address }: PlannedInbound): Promise<DatagramSocket> {
-  for (const host of address === undefined ? ['::', '0.0.0.0'] : [address]) {
+function bind(planned: PlannedInbound): Promise<DatagramSocket> {
+  return openAt('udp', planned, (host, port, done) => {
     const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
+    socket.once('error', done);
+    return socket.bind(port, host, () => done());
+  });
+}
+
+/** Opens the planned address, or all of both families; IPv4 alone where the machine has no IPv6. */
+async function openAt<T extends { close(): unknown }>(
+  kind: 'tcp' | 'udp',
+  { port, address }: PlannedInbound,
+  open: (host: string, port: number, done: (error?: NodeJS.ErrnoException) => void) => T,
+): Promise<T> {
+  for (const host of address === undefined ? ['::', '0.0.0.0'] : [address]) {
+    let listener: T | undefined;
     const code = await new Promise<string | undefined>((resolve) => {
-      socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'UNKNOWN'));
-      socket.bind(port, host, () => resolve(undefined));
+      listener = open(host, port, (error) => resolve(error && (error.code ?? 'UNKNOWN')));
     });
-    if (code === undefined) return socket;
-    socket.close();
-    if (host !== '::' || !isWithoutIpv6(code)) throw portUnavailable('udp', port, code);
+    if (code === undefined) return listener as T;
+    listener?.close();
+    if (host !== '::' || !isWithoutIpv6(code)) throw portUnavailable(kind, port, code);
   }
-  throw portUnavailable('udp', port, 'EAFNOSUPPORT');
+  throw portUnavailable(kind, port, 'EAFNOSUPPORT');
 }
 
 function isWithoutIpv6(code: string): boolean {

@@ -1,5 +1,5 @@
 import { connect, type Socket, type TcpSocketConnectOpts } from 'node:net';
-import type { PeerShown } from './net-wire.js';
+import type { CarriedListener, PeerShown } from '../network/inbound.js';
 
 /** How often the bytes of one connection are told while they move, milliseconds. */
 const TELL_EVERY_MS = 1_000;
@@ -8,11 +8,8 @@ const CONNECT_TIMEOUT_MS = 10_000;
 /** Silence after which the kernel asks a peer whether it still lives, milliseconds. */
 const KEEP_ALIVE_MS = 60_000;
 
-/** Who hears of one carried connection. */
-export interface CarryListener {
-  connected(shown: PeerShown): void;
-  moved(sent: number, received: number): void;
-}
+/** Who hears of one carried connection; its end is what `carry` answers. */
+export type CarryListener = Omit<CarriedListener, 'closed'>;
 
 /** One way to reach the module's server, and what the module sees of the peer by it. */
 interface Way {

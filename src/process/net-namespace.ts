@@ -3,7 +3,7 @@ import { readlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { HostError } from '../contract/error.js';
-import { EXIT_HOST_GONE, SYSTEM_PATH } from '../sandbox/launch-chain.js';
+import { SYSTEM_PATH, tiedTo } from '../sandbox/launch-chain.js';
 import { findProgram } from '../sandbox/probe.js';
 
 /** Heap of the program in the namespace, MiB: it holds handles and the bytes that pass. */
@@ -65,11 +65,10 @@ export function spawnInNamespace({ pid }: Namespace): ChildProcess {
   const enter = ['nsenter', ...user, `--net=/proc/${pid}/ns/net`];
   // Entering a user namespace gives privileges and clears the death signal, so both are seen to afterwards.
   const drop = ['setpriv', '--no-new-privs', '--inh-caps=-all', '--bounding-set=-all', '--pdeathsig', 'KILL', '--'];
-  const tied = ['sh', '-c', `[ "$PPID" = "$0" ] || exit ${EXIT_HOST_GONE}; exec "$@"`, String(process.pid)];
   const [file = '', ...args] = [
     ...enter,
     ...drop,
-    ...tied,
+    ...tiedTo(process.pid, 'modhost-network'),
     ...[process.execPath, `--max-old-space-size=${HEAP_MB}`, ...programWords()],
   ];
   return spawn(file, args, {

@@ -4,7 +4,8 @@ import type { Socket } from 'node:net';
 import { HostError } from '../contract/error.js';
 import type { Clock } from '../core/clock.js';
 import type { Logger } from '../core/logger.js';
-import type { FromNamespace, PeerShown, ToNamespace } from './net-wire.js';
+import type { CarriedListener, Inside } from '../network/inbound.js';
+import type { FromNamespace, ToNamespace } from './net-wire.js';
 
 /** How often a relay that has ended is replaced within the window before its module is given up. */
 const MAX_RESTARTS = 3;
@@ -13,37 +14,8 @@ const RESTART_WINDOW_MS = 60_000;
 /** Code of connections that broke because the relay did. */
 export const RELAY_GONE = 'RELAY_GONE';
 
-/** Somebody outside. */
-export interface OuterPeer {
-  /** IP literal. */
-  readonly address: string;
-  readonly port: number;
-}
-
-/** Who hears of one connection that is carried into a module's namespace. */
-export interface CarriedListener {
-  /** The module's server has accepted it. */
-  connected(shown: PeerShown): void;
-  /** Bytes since the last call: `sent` by the module, `received` by it. */
-  moved(sent: number, received: number): void;
-  /** Told once, and nothing after it; empty when both sides have ended in order. */
-  closed(code: string): void;
-}
-
 /** Carries what comes from outside into a module's namespace. */
-export interface InboundRelay {
-  /**
-   * Takes over a connection, accepted paused and nothing read from it, and carries it to the module's own server on `port`.
-   *
-   * @returns ends the connection
-   */
-  carry(outer: Socket, port: number, listener: CarriedListener): () => void;
-  /**
-   * A datagram socket inside with this address and port.
-   *
-   * @throws HostError NETWORK_UNAVAILABLE
-   */
-  bindAs(peer: OuterPeer): Promise<UdpSocket>;
+export interface InboundRelay extends Inside {
   close(): Promise<void>;
 }
 

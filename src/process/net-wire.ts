@@ -1,3 +1,5 @@
+import type { PeerShown } from '../network/inbound.js';
+
 /** One listener to be opened in a module's network namespace. */
 export interface NetListener {
   /** The caller's own word for it; the handle comes back under it. */
@@ -23,9 +25,6 @@ export type ToNamespace =
   | { readonly kind: 'drop'; readonly id: number }
   /** Wants a datagram socket with this address and port, which comes back under the key. */
   | { readonly kind: 'bind'; readonly listener: NetListener };
-
-/** How far the module can see whom it speaks with: address and port, the address alone, or neither. */
-export type PeerShown = 'whole' | 'address' | 'hidden';
 
 /** What that program tells the host. */
 export type FromNamespace =

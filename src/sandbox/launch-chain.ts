@@ -8,7 +8,7 @@ import type { ResourceLimits } from './limits.js';
 export const SYSTEM_PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** Exit code of the chain when the host died before the chain could be tied to its life. */
-export const EXIT_HOST_GONE = 125;
+const EXIT_HOST_GONE = 125;
 
 /** Exit code of the chain when a control group could not be joined. */
 export const EXIT_NOT_JOINED = 124;
@@ -58,9 +58,19 @@ export function launchChain(options: ChainOptions, command: readonly string[]): 
     ...options.stage,
     ...rlimits(options),
     ...setpriv(options),
-    ...['sh', '-c', `[ "$PPID" = ${options.hostPid} ] || exit ${EXIT_HOST_GONE}; exec "$@"`, options.word],
+    ...tiedTo(options.hostPid, options.word),
     ...command,
   ];
+}
+
+/**
+ * A shell that becomes what follows it, unless the host has died: a parent that was gone before the death signal was set
+ * would leave an orphan.
+ *
+ * @param word stands on the shell's command line, and on that of nothing after it
+ */
+export function tiedTo(hostPid: number, word: string): string[] {
+  return ['sh', '-c', `[ "$PPID" = ${hostPid} ] || exit ${EXIT_HOST_GONE}; exec "$@"`, word];
 }
 
 function rlimits({ limits, identity, bounded }: ChainOptions): string[] {
