@@ -18,6 +18,27 @@ const RETRYABLE: ReadonlySet<ModhostReason> = new Set<ModhostReason>([
   'MODULE_UNAVAILABLE',
 ]);
 
+/** Waits before a stream that broke is opened again: soon, since the host is on this machine. */
+export const REOPEN = { firstMs: 50, maxMs: 5_000, jitter: 0.3 };
+
+/** The host has ended the session, which is how a module is stopped; no retry brings it back. */
+const SESSION_OVER: ReadonlySet<ModhostReason> = new Set<ModhostReason>(['SESSION_CLOSED', 'HOST_STOPPING']);
+
+/** True when the host has ended the session. */
+export function isSessionOver(error: ModhostError): boolean {
+  return SESSION_OVER.has(error.reason);
+}
+
+/** What the work failed with; undefined when it did not. Never rejects. */
+export async function failureOf(work: () => Promise<void>): Promise<ModhostError | undefined> {
+  try {
+    await work();
+    return undefined;
+  } catch (error) {
+    return ModhostError.from(error);
+  }
+}
+
 /** How long to try. */
 export interface RetryOptions {
   /** Ends the attempts with CANCELLED. */

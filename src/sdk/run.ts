@@ -1,6 +1,7 @@
 import { type ConnectOptions, connect, type Module } from './connect.js';
-import { ModhostError, type ModhostReason } from './error.js';
+import { ModhostError } from './error.js';
 import type { Handlers } from './invocations.js';
+import { isSessionOver } from './retry.js';
 
 /** How long `main` may take to return after it was asked to stop, milliseconds; the host's own grace is 10,000. */
 const STOP_MS = 5_000;
@@ -8,9 +9,6 @@ const STOP_MS = 5_000;
 const STOP_SHARE = 0.6;
 /** Exit code of a program that was started by hand: EX_USAGE of sysexits.h. */
 const EXIT_USAGE = 64;
-
-/** The host has ended the session: that is how a module is stopped. */
-const SESSION_OVER: ReadonlySet<ModhostReason> = new Set<ModhostReason>(['SESSION_CLOSED', 'HOST_STOPPING']);
 
 /** Who runs, and what it answers when it is asked. */
 export interface RunOptions extends ConnectOptions {
@@ -73,7 +71,7 @@ export async function runModule(
     const error = ModhostError.from(thrown);
     // what main was doing fails as given up when the session ends under it
     const why = module?.ended.aborted ? ModhostError.from(module.ended.reason) : error;
-    const asked = stop.signal.aborted || [error, why].some(({ reason }) => SESSION_OVER.has(reason));
+    const asked = stop.signal.aborted || [error, why].some(isSessionOver);
     if (!asked) process.stderr.write(`${error.reason}: ${error.message}\n${stackOf(error)}`);
     isOver();
     await module?.close();

@@ -5,16 +5,13 @@ import { delay } from '../core/delay.js';
 import type { ServiceClient } from './call.js';
 import { ModhostError, type ModhostReason } from './error.js';
 import { createWorker, type Handlers } from './invocations.js';
+import { failureOf, isSessionOver, REOPEN } from './retry.js';
 
-/** Waits before a broken stream is opened again: until then nothing can be asked of the module. */
-const RETRY = { firstMs: 50, maxMs: 5_000, jitter: 0.3 };
 /** A stream that has stood this long was a good one: the next attempt is made at once again, milliseconds. */
 const STOOD_MS = 1_000;
 /** How long the answers that are left may take when the module closes, milliseconds. */
 const FLUSH_MS = 500;
 
-/** The session is over, and no retry brings it back. */
-const OVER: ReadonlySet<ModhostReason> = new Set<ModhostReason>(['SESSION_CLOSED', 'HOST_STOPPING']);
 /** The host asks nothing of modules. */
 const UNSERVED: ReadonlySet<ModhostReason> = new Set<ModhostReason>(['NOT_YET_SERVED', 'UNKNOWN_METHOD']);
 /** Nobody is there: waited for as long as an outage may last. */
@@ -64,7 +61,7 @@ async function serveOn(
   signal: AbortSignal,
   closing: AbortSignal,
 ): Promise<void> {
-  const backoff = createBackoff(RETRY, link.random);
+  const backoff = createBackoff(REOPEN, link.random);
   let brokenSinceMs: number | undefined;
   while (!signal.aborted && !closing.aborted) {
     const openedMs = link.clock.monotonicMs();
@@ -75,14 +72,11 @@ async function serveOn(
       brokenSinceMs = undefined;
     }
     if (trouble?.reason === 'HANDSHAKE_REQUIRED') {
-      trouble = await link.reopen().then(
-        () => undefined,
-        (error: unknown) => ModhostError.from(error),
-      );
+      trouble = await failureOf(link.reopen);
     }
     if (trouble !== undefined) {
       if (UNSERVED.has(trouble.reason)) return;
-      if (OVER.has(trouble.reason)) return link.over(trouble);
+      if (isSessionOver(trouble)) return link.over(trouble);
       if (GONE.has(trouble.reason)) {
         brokenSinceMs ??= link.clock.monotonicMs();
         if (link.clock.monotonicMs() - brokenSinceMs > link.maxOutageMs) return link.over(trouble);

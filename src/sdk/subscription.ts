@@ -8,12 +8,8 @@ import type { Clock } from '../core/clock.js';
 import { delay } from '../core/delay.js';
 import type { ServiceClient } from './call.js';
 import { ModhostError, type ModhostReason } from './error.js';
+import { failureOf, isSessionOver, REOPEN } from './retry.js';
 
-/** Waits before a lost subscription is opened again: soon, since chain and host are on this machine. */
-const RETRY = { firstMs: 50, maxMs: 5_000, jitter: 0.3 };
-
-/** The session is over, and no retry brings it back. */
-const OVER: ReadonlySet<ModhostReason> = new Set<ModhostReason>(['SESSION_CLOSED', 'HOST_STOPPING']);
 /** The host is there and says that it takes a while: waited for without end. */
 const PATIENT: ReadonlySet<ModhostReason> = new Set<ModhostReason>([
   'NODE_UNAVAILABLE',
@@ -64,7 +60,7 @@ export async function* keepSubscribed(
   request: () => Partial<SubscribeRequest>,
   signal: AbortSignal,
 ): AsyncGenerator<Delivery, void, undefined> {
-  const backoff = createBackoff(RETRY, link.random);
+  const backoff = createBackoff(REOPEN, link.random);
   let stood = false;
   let brokenSinceMs: number | undefined;
   while (!signal.aborted) {
@@ -85,9 +81,9 @@ export async function* keepSubscribed(
       trouble = ModhostError.from(thrown);
     }
     if (signal.aborted) return;
-    if (trouble?.reason === 'HANDSHAKE_REQUIRED') trouble = (await attempt(link.reopen)) ?? trouble;
+    if (trouble?.reason === 'HANDSHAKE_REQUIRED') trouble = (await failureOf(link.reopen)) ?? trouble;
     if (trouble !== undefined) {
-      if (OVER.has(trouble.reason)) return link.over(trouble);
+      if (isSessionOver(trouble)) return link.over(trouble);
       if (!PATIENT.has(trouble.reason)) {
         if (!BROKEN.has(trouble.reason) && !(stood && BROKEN_LATER.has(trouble.reason))) throw trouble;
         brokenSinceMs ??= link.clock.monotonicMs();
@@ -96,15 +92,6 @@ export async function* keepSubscribed(
       link.waits(trouble);
     }
     await delay(Math.max(trouble?.retryAfterMs ?? 0, backoff.nextMs()), signal);
-  }
-}
-
-async function attempt(work: () => Promise<void>): Promise<ModhostError | undefined> {
-  try {
-    await work();
-    return undefined;
-  } catch (error) {
-    return ModhostError.from(error);
   }
 }
 
