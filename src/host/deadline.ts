@@ -12,20 +12,14 @@ export interface Deadline {
 /** Makes a deadline of `timeoutMs`; time in which the host itself stood still does not count. */
 export function createDeadline(clock: Clock, timeoutMs: number, onTimeout: () => void): Deadline {
   let timer: PatientTimer | undefined;
-  const begin = (): void => {
-    timer ??= createPatientTimer(clock, timeoutMs, onTimeout);
-  };
-  const clear = (): void => {
-    timer?.clear();
-    timer = undefined;
-  };
   return {
-    begin,
-    extend() {
-      if (timer === undefined) return;
-      clear();
-      begin();
+    begin() {
+      timer ??= createPatientTimer(clock, timeoutMs, onTimeout);
     },
-    clear,
+    extend: () => timer?.restart(),
+    clear() {
+      timer?.clear();
+      timer = undefined;
+    },
   };
 }

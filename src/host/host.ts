@@ -12,6 +12,7 @@ import { createStrictWire } from '../contract/strict-wire.js';
 import { blockHash } from '../core/bitcoin/header.js';
 import { createSystemClock } from '../core/clock.js';
 import { delay } from '../core/delay.js';
+import { inTime } from '../core/in-time.js';
 import { createSilentLogger } from '../core/logger.js';
 import { createBlockFacts } from '../events/block-facts.js';
 import type { ModuleDelivery } from '../events/delivery-stats.js';
@@ -313,10 +314,12 @@ export function createHost(given: HostOptions): Host {
         log.error({ what, err }, 'a part of the host did not stop as it should');
       }
     };
+    const nodeLate = (): HostError =>
+      new HostError('DEADLINE_EXCEEDED', `it took longer than ${NODE_STOP_TIMEOUT_MS} ms`);
     await step('modules', () => present?.lifecycle.stopAll());
     await step('events', () => hub.close());
     end.abort(over);
-    await step('node', () => inTime(node.stop(), NODE_STOP_TIMEOUT_MS));
+    await step('node', () => inTime(node.stop(), NODE_STOP_TIMEOUT_MS, nodeLate));
     lifecycleEvents.nodeShutdownCompleted(clock.monotonicMs() - stoppedAt);
     await step('events', () => hub.end());
     audit.flush();
@@ -375,17 +378,4 @@ export function createHost(given: HostOptions): Host {
     [Symbol.asyncDispose]: () => host.stop(),
   };
   return host;
-}
-
-/** Waits for the work, but not for ever. */
-async function inTime(work: Promise<void>, timeoutMs: number): Promise<void> {
-  const patience = new AbortController();
-  const late = delay(timeoutMs, patience.signal).then(() => {
-    if (!patience.signal.aborted) throw new HostError('DEADLINE_EXCEEDED', `it took longer than ${timeoutMs} ms`);
-  });
-  try {
-    await Promise.race([work, late]);
-  } finally {
-    patience.abort();
-  }
 }

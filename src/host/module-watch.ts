@@ -41,7 +41,6 @@ export function watchSpawn(parts: ModuleWatchParts): SpawnWatch | undefined {
     group,
     dataDir,
     limits,
-    diskEnforced: false,
     onWarning(warning) {
       const { resource, usage, limit } = warning;
       parts.log.warn({ module: name, resource, usage, limit }, `${name} uses most of what it may have of ${resource}`);

@@ -119,7 +119,7 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
       owner: identity,
       startTimeoutMs: limits.startTimeoutMs,
       stopTimeoutMs: limits.stopTimeoutMs,
-      log: parts.log.child({ module: slot.name }),
+      log: hostLog,
       serve: (session) => parts.serve(session, { slot, running, config, external }),
       onDecision(decision) {
         running.calls.total += 1n;

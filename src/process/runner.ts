@@ -1,6 +1,6 @@
 import { HostError } from '../contract/error.js';
 import type { Clock } from '../core/clock.js';
-import { delay } from '../core/delay.js';
+import { inTime } from '../core/in-time.js';
 import type { Logger } from '../core/logger.js';
 import type {
   Bounded,
@@ -132,12 +132,12 @@ async function passGate(spec: StartSpec, child: GatedChild): Promise<Payload> {
   const { spawned, nested, ended } = child;
   const { gate, pid } = spawned;
   if (gate === undefined) throw new HostError('INTERNAL', 'the engine gave a command without a start gate');
-  const isReady = await inTime(awaitReady(gate, ended), READY_TIMEOUT_MS, `${spec.name}: the sandbox`);
+  const isReady = await standing(awaitReady(gate, ended), READY_TIMEOUT_MS, `${spec.name}: the sandbox`);
   const payload = isReady ? await gatedPayload(pid, nested, ended) : undefined;
   if (payload === undefined && (!isReady || ended.aborted)) return neverRan(spec, child);
   if (payload === undefined) throw new HostError('START_FAILED', `${spec.name}: its process is not shown in /proc`);
   if (spec.beforeGo !== undefined) {
-    await inTime(spec.beforeGo(pid), BEFORE_GO_TIMEOUT_MS, `${spec.name}: what must stand before its program`);
+    await standing(spec.beforeGo(pid), BEFORE_GO_TIMEOUT_MS, `${spec.name}: what must stand before its program`);
   }
   openGate(gate);
   if (!(await awaitProgram(payload, ended))) await assertRan(spec, await child.exited);
@@ -154,17 +154,10 @@ async function neverRan(spec: StartSpec, child: SupervisedChild): Promise<never>
 }
 
 /** @throws HostError START_FAILED when it is too late, or what the work rejects with */
-async function inTime<T>(work: Promise<T>, timeoutMs: number, what: string): Promise<T> {
-  const patience = new AbortController();
-  const late = delay(timeoutMs, patience.signal).then((): never => {
-    throw new HostError('START_FAILED', `${what} did not stand within ${timeoutMs} ms`, { details: { timeoutMs } });
-  });
-  late.catch(() => undefined);
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    patience.abort();
-  }
+function standing<T>(work: Promise<T>, timeoutMs: number, what: string): Promise<T> {
+  const late = () =>
+    new HostError('START_FAILED', `${what} did not stand within ${timeoutMs} ms`, { details: { timeoutMs } });
+  return inTime(work, timeoutMs, late);
 }
 
 async function programOf(

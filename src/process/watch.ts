@@ -44,8 +44,6 @@ export interface WatchedSpawn {
   /** Its data directory, absolute and free of links. */
   readonly dataDir: string;
   readonly limits: ResourceLimits;
-  /** True when the file system itself bounds the data directory. */
-  readonly diskEnforced: boolean;
   /** Called once for each time that a resource comes near its limit. */
   onWarning(warning: LimitWarning): void;
   /** The module is over a limit that nobody else holds, and must be ended. Called at most once. */
@@ -113,13 +111,12 @@ function watchSpawn({ clock, logger, powers }: WatchOptions, spawn: WatchedSpawn
   const members = createMembers(spawn.pid, group);
   const disk = createDiskMeter(spawn.dataDir);
   const warned = new Set<WatchedResource>();
+  /** What was over its limit in the sample before. */
+  const suspects = new Set<WatchedResource>();
   const cpuTimes: { atMs: number; cpuMs: number }[] = [];
   let usage: LiveUsage | undefined;
   let memoryBytes = 0;
   let samples = 0;
-  let memorySuspect = false;
-  let diskSuspect = false;
-  let pidsSuspect = false;
   let blindWalks = 0;
   let pidsRefused = 0;
   let isReady = false;
@@ -131,6 +128,17 @@ function watchSpawn({ clock, logger, powers }: WatchOptions, spawn: WatchedSpawn
     if (isOver) return;
     close();
     spawn.onBreach(error);
+  };
+
+  /** Whether a resource is over its limit for the second sample in a row, for the first one, or not. */
+  const suspicion = (resource: WatchedResource, isOverLimit: boolean): 'none' | 'first' | 'confirmed' => {
+    if (!isOverLimit) {
+      suspects.delete(resource);
+      return 'none';
+    }
+    if (suspects.has(resource)) return 'confirmed';
+    suspects.add(resource);
+    return 'first';
   };
 
   const compare = (resource: WatchedResource, used: number, limit: number): void => {
@@ -170,9 +178,8 @@ function watchSpawn({ clock, logger, powers }: WatchOptions, spawn: WatchedSpawn
       );
       return false;
     }
-    const wasSuspect = memorySuspect;
-    memorySuspect = holds?.memory === undefined && memoryBytes > memoryLimit;
-    if (!memorySuspect || !wasSuspect) return memorySuspect;
+    const found = suspicion('memory', holds?.memory === undefined && memoryBytes > memoryLimit);
+    if (found !== 'confirmed') return found === 'first';
     const usedMb = Math.round(memoryBytes / MIB);
     breach(
       new HostError(
@@ -186,7 +193,6 @@ function watchSpawn({ clock, logger, powers }: WatchOptions, spawn: WatchedSpawn
 
   const judgeDisk = (bytes: number, walked: boolean): boolean => {
     compare('disk', bytes, dataLimit);
-    if (spawn.diskEnforced) return false;
     if (walked) blindWalks = disk.obstacle() === undefined ? 0 : blindWalks + 1;
     if (blindWalks >= BLIND_WALKS) {
       breach(
@@ -196,10 +202,9 @@ function watchSpawn({ clock, logger, powers }: WatchOptions, spawn: WatchedSpawn
       );
     }
     // a walk under way still counts with what the one before has found
-    if (!walked) return diskSuspect;
-    const wasSuspect = diskSuspect;
-    diskSuspect = bytes > dataLimit;
-    if (!diskSuspect || !wasSuspect) return diskSuspect || blindWalks > 0;
+    if (!walked) return suspects.has('disk');
+    const found = suspicion('disk', bytes > dataLimit);
+    if (found !== 'confirmed') return found === 'first' || blindWalks > 0;
     const usedMb = Math.round(bytes / MIB);
     breach(
       new HostError(
@@ -212,9 +217,8 @@ function watchSpawn({ clock, logger, powers }: WatchOptions, spawn: WatchedSpawn
   };
 
   const judgePids = ({ pids }: ProcessUsage): boolean => {
-    const wasSuspect = pidsSuspect;
-    pidsSuspect = holds?.pids === undefined && pids > limits.pids;
-    if (!pidsSuspect || !wasSuspect) return pidsSuspect;
+    const found = suspicion('pids', holds?.pids === undefined && pids > limits.pids);
+    if (found !== 'confirmed') return found === 'first';
     breach(
       new HostError(
         'QUOTA_EXCEEDED',
@@ -274,10 +278,7 @@ function watchSpawn({ clock, logger, powers }: WatchOptions, spawn: WatchedSpawn
     judgeShares(processes, files, window);
     const again = [judgeMemory(processes), judgeDisk(dataBytes, walked), judgePids(processes)];
     if (again.includes(true)) return CONFIRM_MS;
-    const nearest = Math.max(
-      holds?.memory === undefined ? memoryBytes / memoryLimit : 0,
-      spawn.diskEnforced ? 0 : dataBytes / dataLimit,
-    );
+    const nearest = Math.max(holds?.memory === undefined ? memoryBytes / memoryLimit : 0, dataBytes / dataLimit);
     const pause = nearest * 100 > WARN_PERCENT ? CLOSE_INTERVAL_MS : nearest > 0.5 ? NEAR_INTERVAL_MS : INTERVAL_MS;
     return Math.max(pause, Math.min(LONGEST_PAUSE_MS, (nowMs - beganMs) * COST_SHARE));
   };

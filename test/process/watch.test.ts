@@ -184,7 +184,6 @@ describe('the watch without control groups', () => {
       group: undefined,
       dataDir: dir,
       limits: { ...DEFAULT_LIMITS, ...limits },
-      diskEnforced: false,
       onWarning: (warning) => warnings.push(warning),
       onBreach: (error) => breaches.push(error),
     });
