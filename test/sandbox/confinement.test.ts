@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, chown, mkdir, mkdtemp, rm, stat, symlink, writeFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:net';
+import type { Server } from 'node:net';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { FIRST_MODULE_UID } from '../../src/sandbox/identity.js';
+import { createListeners } from './listeners.js';
 import { createPlace, type Place, sandboxToolchain } from './spawn-module.js';
 
 const { skip } = await sandboxToolchain();
@@ -56,17 +57,11 @@ describe.skipIf(skip)('a confined module, and the same program unconfined', () =
   let outside: Place;
   let tcp: Server;
   let abstract: Server;
-  const servers: Server[] = [];
+  const { listen, close } = createListeners();
   const secretText = randomBytes(16).toString('hex');
   const abstractName = `modhost-test-${randomBytes(6).toString('hex')}`;
   let secretPath = '';
 
-  const listen = (target: { port: number; host: string } | { path: string }): Promise<Server> =>
-    new Promise((resolve) => {
-      const server = createServer((socket) => socket.end());
-      servers.push(server);
-      server.listen(target, () => resolve(server));
-    });
   const look = async (place: Place): Promise<Record<string, unknown>> => {
     const { port } = tcp.address() as { port: number };
     const answer = await place.run(CURIOUS, {
@@ -102,7 +97,7 @@ describe.skipIf(skip)('a confined module, and the same program unconfined', () =
     }
   });
   afterAll(async () => {
-    for (const server of servers) server.close();
+    close();
     abstract?.close();
     await inside?.remove();
     await outside?.remove();
