@@ -161,7 +161,7 @@ export function diagnoseLaunch(module: string, exit: ExitReport, words: string):
   );
 }
 
-/** A program that cannot be executed, known before anything runs. @returns HostError START_FAILED or BAD_ENTRY_POINT */
+/** A program that cannot be executed, known before anything runs. @returns HostError START_FAILED */
 export function refuseProgram(path: string, cause: Cause, errno: string, text: string): HostError {
   return new HostError('START_FAILED', `${path}: ${errno}: ${text}`, { details: { entryPoint: path, cause, errno } });
 }
