@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { realpath } from 'node:fs/promises';
 import type { GuaranteeName } from '../contract/guarantee.js';
 import type { Logger } from '../core/logger.js';
@@ -44,10 +45,21 @@ export interface Sandbox {
   readonly cures: ReadonlyMap<GuaranteeName, string>;
 }
 
-/** Users of the canary, of its neighbour and of the canary that tries limits: the first ones behind those of modules. */
+/** Users of the canary and of its neighbour: the first ones behind those of modules. */
 const CANARY: ModuleIdentity = { uid: FIRST_MODULE_UID + MODULE_UIDS, gid: FIRST_MODULE_UID + MODULE_UIDS };
 const NEIGHBOUR: ModuleIdentity = { uid: CANARY.uid + 1, gid: CANARY.gid + 1 };
-const HOG: ModuleIdentity = { uid: CANARY.uid + 2, gid: CANARY.gid + 2 };
+
+/** How many users the canary that tries limits is drawn from. */
+const HOG_UIDS = 1_000_000;
+
+/**
+ * User of the canary that tries limits. Its processes are counted by user, so that of two hosts that open at the same
+ * time each needs another one: the second could start nothing, and would have tried nothing.
+ */
+function drawHog(): ModuleIdentity {
+  const uid = NEIGHBOUR.uid + 1 + randomInt(HOG_UIDS);
+  return { uid, gid: uid };
+}
 
 /**
  * Opens the best that this machine has: bubblewrap, else Landlock, else nothing but rlimits, each with control groups where
@@ -74,7 +86,7 @@ export async function openSandbox(options: SandboxOptions): Promise<Sandbox> {
       runDir,
       identity: ownUsers ? CANARY : undefined,
       neighbour: ownUsers ? NEIGHBOUR : undefined,
-      hog: ownUsers ? HOG : undefined,
+      hog: ownUsers ? drawHog() : undefined,
       groups,
       node: process.execPath,
       openSockets: isHiding ? [] : findOpenSockets(),

@@ -1,6 +1,7 @@
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { HostError } from '../../src/contract/error.js';
 import {
@@ -63,6 +64,19 @@ describe('the choice of an engine', () => {
     expect(stateOf(engine.containment(), 'cpu')).toMatchObject({ state: 'watched', verified: false });
     expect(stateOf(engine.containment(), 'pids')).toMatchObject({ state: 'enforced', verified: true });
     expect(wordsMet(engine.containment())).toEqual(['confined', 'limited', 'none']);
+  });
+
+  test.skipIf(skip)('hosts that open at the same time do not spoil the trial of one another', async () => {
+    // one after the other, so that a trial begins while the one before it has all the processes that it may have
+    const opening = [];
+    for (let n = 0; n < 8; n += 1) {
+      opening.push(open({ controlGroups: false }));
+      await delay(100);
+    }
+    const opened = await Promise.all(opening);
+    for (const { engine } of opened) {
+      expect(stateOf(engine.containment(), 'pids')).toMatchObject({ state: 'enforced', verified: true });
+    }
   });
 
   test.skipIf(skip)('Landlock where there are no namespaces, and it tells what that costs', async () => {
