@@ -6,7 +6,11 @@ import type {
   StreamEventsResponse,
 } from '../../gen/ts/modhost/admin/v1/admin.js';
 import type { AuditEntry, AuditKind } from '../../gen/ts/modhost/admin/v1/audit.js';
+import type { ModuleCommands, RunCommandRequest, RunCommandResponse } from '../../gen/ts/modhost/admin/v1/command.js';
+import type { ApplyConfigResponse } from '../../gen/ts/modhost/admin/v1/config.js';
+import type { GetObservationResponse } from '../../gen/ts/modhost/admin/v1/observation.js';
 import type { ModuleStatus } from '../../gen/ts/modhost/admin/v1/status.js';
+import type { StreamTopResponse } from '../../gen/ts/modhost/admin/v1/top.js';
 import type { EventType } from '../../gen/ts/modhost/event/v1/event.js';
 import type { LogLevel } from '../../gen/ts/modhost/v1/log.js';
 
@@ -60,6 +64,19 @@ export interface HostControl {
   audit(filter: AuditFilter, signal: AbortSignal): AsyncIterable<AuditEntry[]>;
   /** @throws MODULE_NOT_FOUND */
   containment(name: string): GetContainmentResponse;
+  /** Keeps whether a module is started by itself, and starts or stops it. @throws as load and unload, DISK_FULL */
+  enable(name: string): Promise<ModuleStatus>;
+  disable(name: string, cascade: boolean): Promise<{ module: ModuleStatus; alsoUnloaded: string[] }>;
+  /** Commands that modules have registered; all when the name is empty. @throws MODULE_NOT_FOUND */
+  commands(name: string): ModuleCommands[];
+  /** @throws MODULE_NOT_FOUND, METHOD_NOT_FOUND, INVALID_REQUEST, MODULE_UNAVAILABLE, DEADLINE_EXCEEDED */
+  runCommand(request: RunCommandRequest, signal: AbortSignal): Promise<RunCommandResponse>;
+  /** What each module costs, at a pace of milliseconds; 0 = the usual one. @throws OUT_OF_RANGE */
+  top(intervalMs: number, signal: AbortSignal): AsyncIterable<StreamTopResponse>;
+  /** What a module really used. @param reset forgets it after the answer @throws MODULE_NOT_FOUND */
+  observation(name: string, reset: boolean): GetObservationResponse;
+  /** Reads the operator's file anew and hands changes over. @throws BAD_CONFIG, INVALID_REQUEST */
+  applyConfig(signal: AbortSignal): Promise<ApplyConfigResponse>;
   /** Begins an orderly stop of the whole host; answers at once. */
   requestStop(timeoutMs: number): void;
   /** Undefined unless the node is the embedded devchain. */

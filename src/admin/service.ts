@@ -37,6 +37,27 @@ export function createAdminService(host: HostControl): ServiceImpl<typeof AdminS
       for await (const entries of host.audit(filter, signal)) yield { entries };
     },
     getContainment: async ({ module }) => host.containment(module),
+    async enableModule({ name }) {
+      host.noteCommand('enable', requireName(name));
+      return { module: await host.enable(name) };
+    },
+    async disableModule({ name, cascade }) {
+      host.noteCommand(cascade ? 'disable --cascade' : 'disable', requireName(name));
+      return host.disable(name, cascade);
+    },
+    listCommands: async ({ name }) => ({ commands: host.commands(name) }),
+    async runCommand(request, { signal }) {
+      host.noteCommand(`cli ${request.subcommand}`, requireName(request.name));
+      return host.runCommand(request, signal);
+    },
+    async *streamTop({ intervalMs }, { signal }) {
+      yield* host.top(intervalMs, signal);
+    },
+    getObservation: async ({ module, reset }) => host.observation(requireName(module), reset),
+    async applyConfig(_request, { signal }) {
+      host.noteCommand('config apply', '');
+      return host.applyConfig(signal);
+    },
     async stop({ timeoutMs }) {
       host.noteCommand('stop', '');
       host.requestStop(timeoutMs === 0 ? DEFAULT_STOP_MS : timeoutMs);

@@ -42,7 +42,12 @@ export function createHostControl(parts: ControlParts): HostControl {
 
   const statusOf = (slot: Slot): ModuleStatus => {
     const delivery = hub.getDeliveryStats().find(({ moduleId }) => moduleId === slot.name);
-    return moduleStatus(slot, delivery === undefined ? [] : deliveryResponse(delivery).queues, parts.clock);
+    return moduleStatus(
+      slot,
+      delivery === undefined ? [] : deliveryResponse(delivery).queues,
+      parts.clock,
+      parts.kept.status(slot),
+    );
   };
   const list = (): ModuleStatus[] =>
     lifecycle
@@ -157,11 +162,22 @@ export function createHostControl(parts: ControlParts): HostControl {
           .map((module) => ({ module: module.name, guarantees: module.containment })),
       };
     },
+    enable: notYet,
+    disable: notYet,
+    commands: notYet,
+    runCommand: notYet,
+    top: notYet,
+    observation: notYet,
+    applyConfig: notYet,
     requestStop: (timeoutMs) => parts.requestStop(timeoutMs),
     devchain: options.devchain,
     noteCommand: (command, moduleName) =>
       parts.audit.record({ kind: 'OPERATOR', moduleId: moduleName, message: command }),
   };
+}
+
+function notYet(): never {
+  throw new HostError('NOT_YET_SERVED', 'this version of the host does not serve it');
 }
 
 function logFilter({ modules, minLevel }: LogFilter): (line: { module: string; level: LogLevel }) => boolean {

@@ -7,7 +7,7 @@ import { HostError } from '../contract/error.js';
 import { readErrorTable } from '../contract/error-table.js';
 import { readEventTypes } from '../contract/event-type.js';
 import { readMethods } from '../contract/methods.js';
-import { permissionNumber } from '../contract/permission.js';
+import type { permissionNumber } from '../contract/permission.js';
 import { createStrictWire } from '../contract/strict-wire.js';
 import { blockHash } from '../core/bitcoin/header.js';
 import { createSystemClock } from '../core/clock.js';
@@ -21,7 +21,6 @@ import type { HeardEvent, ListenOptions } from '../events/listener.js';
 import { type AdminServer, createAdminServer, MAX_ADMIN_CONNECTIONS } from '../ipc/admin-server.js';
 import { assertSocketPath, prepareDirectory, type ReservedSocket, reserveSocket } from '../ipc/socket.js';
 import { createStatusMapper } from '../ipc/status.js';
-import { secretConfigKeys } from '../manifest/config.js';
 import { createNameResolver } from '../network/resolver.js';
 import { createNodeBudget } from '../node/budget.js';
 import { defaultInterpreters } from '../process/interpreters.js';
@@ -42,8 +41,8 @@ import { ADMIN_SOCKET } from './admin-socket.js';
 import { createAudit } from './audit.js';
 import { createChainReader } from './chain-reader.js';
 import { createHostControl } from './control.js';
-import { servedServices, wireGuarantee } from './facts.js';
 import { createHealthBook } from './health-book.js';
+import { createKept } from './kept.js';
 import { createLifecycle } from './lifecycle.js';
 import { createLifecycleEvents } from './lifecycle-events.js';
 import { createLogBook } from './log-book.js';
@@ -51,8 +50,9 @@ import { createNodeEventPublisher } from './node-events.js';
 import { createNodeLink } from './node-link.js';
 import { createNodeWatch } from './node-status.js';
 import { assertOptions, type HostOptions, withRealDirectories } from './options.js';
-import type { HostParts, ServedModule } from './parts.js';
-import { createSessionServices, SERVICE_ENTRIES } from './session-services.js';
+import type { HostParts } from './parts.js';
+import { createSessionFacts } from './session-facts.js';
+import { createSessionServices } from './session-services.js';
 import type { LoadOutcome } from './shelf.js';
 import { sweepSpawns } from './sweep-spawns.js';
 import { readHostVersion } from './version.js';
@@ -161,7 +161,9 @@ export function createHost(given: HostOptions): Host {
   let started: { lifecycle: ReturnType<typeof createLifecycle>; control: HostControl } | undefined;
   let stopped: Promise<void> | undefined;
 
+  const kept = createKept({ options, clock, log, hub, audit, lifecycle: () => started?.lifecycle });
   const parts: HostParts = {
+    kept,
     options,
     version,
     clock,
@@ -175,7 +177,8 @@ export function createHost(given: HostOptions): Host {
     serve(session, module) {
       const port = budget.forModule(session.identity.moduleId);
       return createSessionServices(session, {
-        facts: sessionFacts(module, session),
+        facts: createSessionFacts({ version, methods, nodeWatch }, module, session),
+        kept: kept.serve(session, module),
         log: module.running.log.sink('RECORD'),
         health: createHealthBook(module.running, () => started?.lifecycle),
         node: port,
@@ -197,30 +200,6 @@ export function createHost(given: HostOptions): Host {
         log.warn({ module: moduleId, err }, 'the node keeps what an ended module denied until it can be told');
       }),
   };
-
-  const sessionFacts = (module: ServedModule, session: Parameters<HostParts['serve']>[0]) => ({
-    context: () => ({
-      moduleId: session.identity.moduleId,
-      instanceId: session.identity.instanceId,
-      protocolVersion: session.protocolVersion(),
-      hostVersion: version,
-      nodeKind: nodeWatch.info()?.kind ?? '',
-      nodeVersion: nodeWatch.info()?.version ?? '',
-      network: nodeWatch.info()?.network ?? 'unknown',
-      granted: session.grants.list().map(permissionNumber),
-      withheld: module.running.withheld.map(permissionNumber),
-      limits: module.running.limits,
-      containment: module.running.containment.map(wireGuarantee),
-      services: servedServices(SERVICE_ENTRIES, methods),
-      external: module.external,
-    }),
-    configJson(withSecrets: boolean) {
-      const secrets = secretConfigKeys(module.slot.manifest);
-      const shown = Object.entries(module.config).filter(([key]) => withSecrets || !secrets.has(key));
-      return JSON.stringify(Object.fromEntries(shown));
-    },
-    readyWithinMs: () => module.running.limits.startTimeoutMs,
-  });
 
   const resendDenylists = (): void => {
     denylists.resend(AbortSignal.timeout(RELEASE_TIMEOUT_MS)).catch((err: unknown) => {
@@ -317,6 +296,7 @@ export function createHost(given: HostOptions): Host {
     const nodeLate = (): HostError =>
       new HostError('DEADLINE_EXCEEDED', `it took longer than ${NODE_STOP_TIMEOUT_MS} ms`);
     await step('modules', () => present?.lifecycle.stopAll());
+    await step('kept', () => kept.close());
     await step('events', () => hub.close());
     end.abort(over);
     await step('node', () => inTime(node.stop(), NODE_STOP_TIMEOUT_MS, nodeLate));

@@ -86,6 +86,7 @@ export function createLifecycle(parts: HostParts, confinement: Confinement): Lif
     log: parts.log,
     lifecycleEvents: parts.lifecycleEvents,
     release: parts.release,
+    kept: parts.kept,
     startSpawn: createModuleStart(parts, confinement),
     verify,
     isStopping,

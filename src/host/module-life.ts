@@ -27,7 +27,7 @@ export interface ModuleLife {
 }
 
 /** What the life of one module is made of. */
-export interface ModuleLifeParts extends Pick<HostParts, 'clock' | 'log' | 'lifecycleEvents' | 'release'> {
+export interface ModuleLifeParts extends Pick<HostParts, 'clock' | 'log' | 'lifecycleEvents' | 'release' | 'kept'> {
   startSpawn: ModuleStart;
   /** May it run? Gives its configuration. @throws why not */
   verify(slot: Slot): Readonly<Record<string, unknown>>;
@@ -161,6 +161,7 @@ export function createModuleLife(parts: ModuleLifeParts): ModuleLife {
   /** True once there is a spawn: then its end has told what became of it. */
   const run = async (slot: Slot, onAdopted: () => void): Promise<void> => {
     const config = parts.verify(slot);
+    await parts.kept.prepare(slot);
     slot.move('VERIFIED', 'allowed to run UNSIGNED by the operator');
     slot.move('STARTING', slot.settings.run === 'external' ? 'waits for somebody to start it' : 'starting');
     const running = await parts.startSpawn(slot, config, {

@@ -4,6 +4,7 @@ import type { Served } from '../ipc/server.js';
 import type { NameResolver } from '../network/resolver.js';
 import type { EventLimits } from '../services/event.js';
 import type { Session } from '../session/session.js';
+import type { Kept } from './kept.js';
 import type { LifecycleEvents } from './lifecycle-events.js';
 import type { LogBook } from './log-book.js';
 import type { HostOptions } from './options.js';
@@ -33,6 +34,8 @@ export interface HostParts {
   spawnRoom: SpawnRoom;
   /** Turns names into addresses for all modules. */
   resolver: NameResolver;
+  /** What the host keeps for its modules. */
+  kept: Kept;
   /** Makes the services of one session. */
   serve(session: Session, module: ServedModule): Served[];
   /** Gives up what the node holds for a module whose session has ended. */

@@ -1,23 +1,17 @@
 import { EventServiceService } from '../../gen/ts/modhost/event/v1/event_service.js';
 import { ChainServiceService } from '../../gen/ts/modhost/v1/chain.js';
-import { FilesystemServiceService } from '../../gen/ts/modhost/v1/filesystem.js';
 import { GovernanceServiceService } from '../../gen/ts/modhost/v1/governance.js';
 import { HealthServiceService } from '../../gen/ts/modhost/v1/health.js';
 import { InvocationServiceService } from '../../gen/ts/modhost/v1/invocation.js';
 import { LightningServiceService } from '../../gen/ts/modhost/v1/lightning.js';
 import { LogServiceService } from '../../gen/ts/modhost/v1/log.js';
 import { MempoolServiceService } from '../../gen/ts/modhost/v1/mempool.js';
-import { MetricsServiceService } from '../../gen/ts/modhost/v1/metrics.js';
 import { MiningServiceService } from '../../gen/ts/modhost/v1/mining.js';
-import { ModuleServiceService } from '../../gen/ts/modhost/v1/module.js';
 import { NetworkServiceService } from '../../gen/ts/modhost/v1/network.js';
 import { NodeServiceService } from '../../gen/ts/modhost/v1/node.js';
 import { PaymentServiceService } from '../../gen/ts/modhost/v1/payment.js';
 import { PipelineServiceService } from '../../gen/ts/modhost/v1/pipeline.js';
-import { RpcServiceService } from '../../gen/ts/modhost/v1/rpc.js';
 import { SessionServiceService } from '../../gen/ts/modhost/v1/session.js';
-import { StorageServiceService } from '../../gen/ts/modhost/v1/storage.js';
-import { TimerServiceService } from '../../gen/ts/modhost/v1/timer.js';
 import { UtxoServiceService } from '../../gen/ts/modhost/v1/utxo.js';
 import type { ServiceDefinition } from '../contract/service.js';
 import type { Served } from '../ipc/server.js';
@@ -41,17 +35,10 @@ import { createSessionService, type SessionFacts } from '../services/session.js'
 import { createUtxoService } from '../services/utxo.js';
 import type { Session } from '../session/session.js';
 import type { ServiceEntry } from './facts.js';
+import { KEPT_SERVICES } from './kept.js';
 
 /** Services of the contract that answer NOT_YET_SERVED in this version of the host. */
-const NOT_YET_SERVED: readonly ServiceDefinition[] = [
-  FilesystemServiceService,
-  MetricsServiceService,
-  ModuleServiceService,
-  PipelineServiceService,
-  RpcServiceService,
-  StorageServiceService,
-  TimerServiceService,
-];
+const NOT_YET_SERVED: readonly ServiceDefinition[] = [PipelineServiceService];
 
 /** Services that are answered. */
 const SERVED: readonly ServiceDefinition[] = [
@@ -74,6 +61,7 @@ const SERVED: readonly ServiceDefinition[] = [
 /** Every service of the contract, and whether it is served: what the handshake tells. */
 export const SERVICE_ENTRIES: readonly ServiceEntry[] = [
   ...SERVED.map((definition) => ({ definition, served: true })),
+  ...KEPT_SERVICES,
   ...NOT_YET_SERVED.map((definition) => ({ definition, served: false })),
 ];
 
@@ -87,6 +75,8 @@ export interface SessionServiceParts {
   templates: TemplateWatch;
   events: EventServiceParts;
   health: HealthBook;
+  /** What the host keeps for the module, as services. */
+  kept: readonly Served[];
   /** Hears of every block of the module that the node accepted. */
   onBlockAccepted(raw: Uint8Array): void;
 }
@@ -113,6 +103,7 @@ export function createSessionServices(session: Session, parts: SessionServicePar
     { definition: GovernanceServiceService, impl: createGovernanceService({ node }) },
     { definition: InvocationServiceService, impl: createInvocationService(session) },
     { definition: HealthServiceService, impl: createHealthService(parts.health) },
+    ...parts.kept,
     ...NOT_YET_SERVED.map((definition) => ({ definition, impl: createNotYetServed(definition) })),
   ];
 }

@@ -6,6 +6,7 @@ import { permissionNumber } from '../contract/permission.js';
 import type { Clock } from '../core/clock.js';
 import { printableLine } from '../core/printable.js';
 import { wireGuarantee } from './facts.js';
+import type { KeptStatus } from './kept.js';
 import { wireUsage } from './module-watch.js';
 import { isAvailable, type Slot } from './slot.js';
 
@@ -13,7 +14,7 @@ import { isAvailable, type Slot } from './slot.js';
 const MAX_SHOWN_CHARS = 512;
 
 /** One module as the operator sees it. */
-export function statusOf(slot: Slot, queues: readonly QueueStats[], clock: Clock): ModuleStatus {
+export function statusOf(slot: Slot, queues: readonly QueueStats[], clock: Clock, kept: KeptStatus): ModuleStatus {
   const { running, manifest, settings, waiting } = slot;
   const external = settings.run === 'external';
   const untouched = external && running !== undefined && running.spawn.session.state() === 'waiting';
@@ -76,6 +77,8 @@ export function statusOf(slot: Slot, queues: readonly QueueStats[], clock: Clock
     network: running?.network?.use(),
     probe: probeKind(slot),
     recentErrors: slot.errors.counts().map(({ word, count }) => ({ reason: ReasonNumber[word], count })),
+    enabled: slot.settings.enabled !== false,
+    ...kept,
   };
 }
 

@@ -37,7 +37,10 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   'node/btcd': { rooms: ['node/jsonrpc', 'node-api', 'contract', 'core'], packages: ['zod', 'ws'] },
   // The embedded chain signs real transactions.
   'node/devchain': { rooms: ['node-api', 'contract', 'core'], packages: ['@noble/curves', '@noble/hashes', 'zod'] },
-  services: { rooms: ['session', 'events', 'node-api', 'contract', 'core', 'gen'] },
+  services: {
+    rooms: ['session', 'events', 'node-api', 'contract', 'core', 'gen'],
+    packages: ['classic-level'],
+  },
   admin: {
     rooms: ['session', 'events', 'registry', 'trust', 'manifest', 'contract', 'core', 'gen'],
     packages: ['prom-client'],

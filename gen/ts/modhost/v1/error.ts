@@ -313,6 +313,8 @@ export const ErrorReason = {
    * cure.
    */
   NETWORK_UNAVAILABLE: 137,
+  /** CONFIG_REFUSED - A module refused a changed configuration, or its manifest's schema did: what was in force stays. */
+  CONFIG_REFUSED: 138,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -457,6 +459,7 @@ export namespace ErrorReason {
   export type DISK_LIMIT = typeof ErrorReason.DISK_LIMIT;
   export type MODULE_HUNG = typeof ErrorReason.MODULE_HUNG;
   export type NETWORK_UNAVAILABLE = typeof ErrorReason.NETWORK_UNAVAILABLE;
+  export type CONFIG_REFUSED = typeof ErrorReason.CONFIG_REFUSED;
   export type UNRECOGNIZED = typeof ErrorReason.UNRECOGNIZED;
 }
 
@@ -876,6 +879,9 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 137:
     case "ERROR_REASON_NETWORK_UNAVAILABLE":
       return ErrorReason.NETWORK_UNAVAILABLE;
+    case 138:
+    case "ERROR_REASON_CONFIG_REFUSED":
+      return ErrorReason.CONFIG_REFUSED;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -1161,6 +1167,8 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_MODULE_HUNG";
     case ErrorReason.NETWORK_UNAVAILABLE:
       return "ERROR_REASON_NETWORK_UNAVAILABLE";
+    case ErrorReason.CONFIG_REFUSED:
+      return "ERROR_REASON_CONFIG_REFUSED";
     case ErrorReason.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";

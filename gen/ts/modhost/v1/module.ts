@@ -89,6 +89,13 @@ export interface CallRequest {
   params: Uint8Array;
   /** OPTIONAL. Lowest API version that will do; 0 means any. */
   minApiVersion: number;
+  /**
+   * OPTIONAL. Id of the open invocation on the caller's Serve stream for whose sake this call is made. The call then ends
+   * with that invocation: its deadline and its cancellation are handed on, and it stands one place deeper in the chain.
+   * With 0 the host takes the deepest API invocation that the caller has open for the place in the chain, and hands on
+   * nothing else.
+   */
+  forInvocation: bigint;
 }
 
 /** CallResponse is what came of it. */
@@ -812,7 +819,7 @@ export const IsAvailableResponse: MessageFns<IsAvailableResponse> = {
 };
 
 function createBaseCallRequest(): CallRequest {
-  return { target: "", method: "", params: new Uint8Array(0), minApiVersion: 0 };
+  return { target: "", method: "", params: new Uint8Array(0), minApiVersion: 0, forInvocation: 0n };
 }
 
 export const CallRequest: MessageFns<CallRequest> = {
@@ -828,6 +835,12 @@ export const CallRequest: MessageFns<CallRequest> = {
     }
     if (message.minApiVersion !== 0) {
       writer.uint32(32).uint32(message.minApiVersion);
+    }
+    if (message.forInvocation !== 0n) {
+      if (BigInt.asUintN(64, message.forInvocation) !== message.forInvocation) {
+        throw new globalThis.Error("value provided for field message.forInvocation of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.forInvocation);
     }
     return writer;
   },
@@ -877,6 +890,14 @@ export const CallRequest: MessageFns<CallRequest> = {
             message.minApiVersion = reader.uint32();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.forInvocation = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -899,6 +920,11 @@ export const CallRequest: MessageFns<CallRequest> = {
         : isSet(object.min_api_version)
         ? globalThis.Number(object.min_api_version)
         : 0,
+      forInvocation: isSet(object.forInvocation)
+        ? BigInt(object.forInvocation)
+        : isSet(object.for_invocation)
+        ? BigInt(object.for_invocation)
+        : 0n,
     };
   },
 
@@ -916,6 +942,9 @@ export const CallRequest: MessageFns<CallRequest> = {
     if (message.minApiVersion !== 0) {
       obj.minApiVersion = Math.round(message.minApiVersion);
     }
+    if (message.forInvocation !== 0n) {
+      obj.forInvocation = message.forInvocation.toString();
+    }
     return obj;
   },
 
@@ -928,6 +957,9 @@ export const CallRequest: MessageFns<CallRequest> = {
     message.method = object.method ?? "";
     message.params = object.params ?? new Uint8Array(0);
     message.minApiVersion = object.minApiVersion ?? 0;
+    message.forInvocation = (object.forInvocation !== undefined && object.forInvocation !== null)
+      ? BigInt(object.forInvocation)
+      : 0n;
     return message;
   },
 };
@@ -1459,7 +1491,8 @@ export const ModuleServiceService = {
    * what has passed; a cancelled call is cancelled there too. The called module hears who calls and what the caller may
    * do, and decides by itself.
    *
-   * Errors: MISSING_PERMISSION (ask for call_module); FIELD_REQUIRED (fix the call); MODULE_NOT_FOUND (no such module:
+   * Errors: MISSING_PERMISSION (ask for call_module); FIELD_REQUIRED, INVALID_REQUEST (`for_invocation` is not
+   * open) (fix the call); MODULE_NOT_FOUND (no such module:
    * the message names near ones); MODULE_UNAVAILABLE (starting, stopping, crashed, or its queue is full: retry after the
    * time given); METHOD_NOT_FOUND (it offers no such method); INCOMPATIBLE (its API is older than `min_api_version`: ask
    * for another version); CALLER_NOT_ALLOWED (the operator or its manifest decides); CALL_DEPTH (break the circle);
@@ -1536,7 +1569,8 @@ export interface ModuleServiceServer extends UntypedServiceImplementation {
    * what has passed; a cancelled call is cancelled there too. The called module hears who calls and what the caller may
    * do, and decides by itself.
    *
-   * Errors: MISSING_PERMISSION (ask for call_module); FIELD_REQUIRED (fix the call); MODULE_NOT_FOUND (no such module:
+   * Errors: MISSING_PERMISSION (ask for call_module); FIELD_REQUIRED, INVALID_REQUEST (`for_invocation` is not
+   * open) (fix the call); MODULE_NOT_FOUND (no such module:
    * the message names near ones); MODULE_UNAVAILABLE (starting, stopping, crashed, or its queue is full: retry after the
    * time given); METHOD_NOT_FOUND (it offers no such method); INCOMPATIBLE (its API is older than `min_api_version`: ask
    * for another version); CALLER_NOT_ALLOWED (the operator or its manifest decides); CALL_DEPTH (break the circle);
@@ -1630,7 +1664,8 @@ export interface ModuleServiceClient extends Client {
    * what has passed; a cancelled call is cancelled there too. The called module hears who calls and what the caller may
    * do, and decides by itself.
    *
-   * Errors: MISSING_PERMISSION (ask for call_module); FIELD_REQUIRED (fix the call); MODULE_NOT_FOUND (no such module:
+   * Errors: MISSING_PERMISSION (ask for call_module); FIELD_REQUIRED, INVALID_REQUEST (`for_invocation` is not
+   * open) (fix the call); MODULE_NOT_FOUND (no such module:
    * the message names near ones); MODULE_UNAVAILABLE (starting, stopping, crashed, or its queue is full: retry after the
    * time given); METHOD_NOT_FOUND (it offers no such method); INCOMPATIBLE (its API is older than `min_api_version`: ask
    * for another version); CALLER_NOT_ALLOWED (the operator or its manifest decides); CALL_DEPTH (break the circle);

@@ -22,7 +22,11 @@ import { Gap } from "../../event/v1/event_service.js";
 import { LogField, LogLevel, logLevelFromJSON, logLevelToJSON } from "../../v1/log.js";
 import { Guarantee } from "../../v1/session.js";
 import { StreamAuditRequest, StreamAuditResponse } from "./audit.js";
+import { ListCommandsRequest, ListCommandsResponse, RunCommandRequest, RunCommandResponse } from "./command.js";
+import { ApplyConfigRequest, ApplyConfigResponse } from "./config.js";
+import { GetObservationRequest, GetObservationResponse } from "./observation.js";
 import { HostStatus, ModuleDelivery, ModuleStatus, NodeStatus } from "./status.js";
+import { StreamTopRequest, StreamTopResponse } from "./top.js";
 
 /** LogSource says on what way a line came. */
 export const LogSource = {
@@ -165,6 +169,36 @@ export interface ReloadModuleRequest {
 export interface ReloadModuleResponse {
   /** REQUIRED. The module. */
   module: ModuleStatus | undefined;
+}
+
+/** EnableModuleRequest names a module. */
+export interface EnableModuleRequest {
+  /** REQUIRED. Its name. */
+  name: string;
+}
+
+/** EnableModuleResponse gives the module as it stands. */
+export interface EnableModuleResponse {
+  /** REQUIRED. The module. */
+  module: ModuleStatus | undefined;
+}
+
+/** DisableModuleRequest names a module. */
+export interface DisableModuleRequest {
+  /** REQUIRED. Its name. */
+  name: string;
+  /** OPTIONAL. True to unload the modules that depend on it first; they are not disabled. */
+  cascade: boolean;
+}
+
+/** DisableModuleResponse gives the module as it stands. */
+export interface DisableModuleResponse {
+  /** REQUIRED. The module. */
+  module:
+    | ModuleStatus
+    | undefined;
+  /** OPTIONAL. Names of dependent modules that were unloaded with it, in the order of their stop. */
+  alsoUnloaded: string[];
 }
 
 /** StreamLogsRequest chooses lines. */
@@ -1026,6 +1060,318 @@ export const ReloadModuleResponse: MessageFns<ReloadModuleResponse> = {
     message.module = (object.module !== undefined && object.module !== null)
       ? ModuleStatus.fromPartial(object.module)
       : undefined;
+    return message;
+  },
+};
+
+function createBaseEnableModuleRequest(): EnableModuleRequest {
+  return { name: "" };
+}
+
+export const EnableModuleRequest: MessageFns<EnableModuleRequest> = {
+  encode(message: EnableModuleRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EnableModuleRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEnableModuleRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EnableModuleRequest {
+    return { name: isSet(object.name) ? globalThis.String(object.name) : "" };
+  },
+
+  toJSON(message: EnableModuleRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EnableModuleRequest>): EnableModuleRequest {
+    return EnableModuleRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EnableModuleRequest>): EnableModuleRequest {
+    const message = createBaseEnableModuleRequest();
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseEnableModuleResponse(): EnableModuleResponse {
+  return { module: undefined };
+}
+
+export const EnableModuleResponse: MessageFns<EnableModuleResponse> = {
+  encode(message: EnableModuleResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.module !== undefined) {
+      ModuleStatus.encode(message.module, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EnableModuleResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEnableModuleResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.module = ModuleStatus.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EnableModuleResponse {
+    return { module: isSet(object.module) ? ModuleStatus.fromJSON(object.module) : undefined };
+  },
+
+  toJSON(message: EnableModuleResponse): unknown {
+    const obj: any = {};
+    if (message.module !== undefined) {
+      obj.module = ModuleStatus.toJSON(message.module);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EnableModuleResponse>): EnableModuleResponse {
+    return EnableModuleResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EnableModuleResponse>): EnableModuleResponse {
+    const message = createBaseEnableModuleResponse();
+    message.module = (object.module !== undefined && object.module !== null)
+      ? ModuleStatus.fromPartial(object.module)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseDisableModuleRequest(): DisableModuleRequest {
+  return { name: "", cascade: false };
+}
+
+export const DisableModuleRequest: MessageFns<DisableModuleRequest> = {
+  encode(message: DisableModuleRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.cascade !== false) {
+      writer.uint32(16).bool(message.cascade);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DisableModuleRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDisableModuleRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.cascade = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DisableModuleRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      cascade: isSet(object.cascade) ? globalThis.Boolean(object.cascade) : false,
+    };
+  },
+
+  toJSON(message: DisableModuleRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.cascade !== false) {
+      obj.cascade = message.cascade;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<DisableModuleRequest>): DisableModuleRequest {
+    return DisableModuleRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DisableModuleRequest>): DisableModuleRequest {
+    const message = createBaseDisableModuleRequest();
+    message.name = object.name ?? "";
+    message.cascade = object.cascade ?? false;
+    return message;
+  },
+};
+
+function createBaseDisableModuleResponse(): DisableModuleResponse {
+  return { module: undefined, alsoUnloaded: [] };
+}
+
+export const DisableModuleResponse: MessageFns<DisableModuleResponse> = {
+  encode(message: DisableModuleResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.module !== undefined) {
+      ModuleStatus.encode(message.module, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.alsoUnloaded) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DisableModuleResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDisableModuleResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.module = ModuleStatus.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.alsoUnloaded.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DisableModuleResponse {
+    return {
+      module: isSet(object.module) ? ModuleStatus.fromJSON(object.module) : undefined,
+      alsoUnloaded: globalThis.Array.isArray(object?.alsoUnloaded)
+        ? object.alsoUnloaded.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.also_unloaded)
+        ? object.also_unloaded.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: DisableModuleResponse): unknown {
+    const obj: any = {};
+    if (message.module !== undefined) {
+      obj.module = ModuleStatus.toJSON(message.module);
+    }
+    if (message.alsoUnloaded?.length) {
+      obj.alsoUnloaded = message.alsoUnloaded;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<DisableModuleResponse>): DisableModuleResponse {
+    return DisableModuleResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DisableModuleResponse>): DisableModuleResponse {
+    const message = createBaseDisableModuleResponse();
+    message.module = (object.module !== undefined && object.module !== null)
+      ? ModuleStatus.fromPartial(object.module)
+      : undefined;
+    message.alsoUnloaded = object.alsoUnloaded?.map((e) => e) || [];
     return message;
   },
 };
@@ -2381,6 +2727,116 @@ export const AdminServiceService = {
     responseDeserialize: (value: Buffer): GetContainmentResponse => GetContainmentResponse.decode(value),
   },
   /**
+   * EnableModule lets a module be started by itself again, at each start of the host, and starts it unless it runs. The
+   * switch is kept beside the host's data and stands over `enabled` in the operator's file.
+   *
+   * Errors: as LoadModule, without MODULE_ALREADY_LOADED; the switch is kept in any case but FIELD_REQUIRED and
+   * MODULE_NOT_FOUND. DISK_FULL (make room).
+   */
+  enableModule: {
+    path: "/modhost.admin.v1.AdminService/EnableModule" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: EnableModuleRequest): Buffer => Buffer.from(EnableModuleRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): EnableModuleRequest => EnableModuleRequest.decode(value),
+    responseSerialize: (value: EnableModuleResponse): Buffer =>
+      Buffer.from(EnableModuleResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): EnableModuleResponse => EnableModuleResponse.decode(value),
+  },
+  /**
+   * DisableModule stops a module and keeps it from being started by itself, also at the next start of the host.
+   *
+   * Errors: as UnloadModule; DISK_FULL (make room).
+   */
+  disableModule: {
+    path: "/modhost.admin.v1.AdminService/DisableModule" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DisableModuleRequest): Buffer => Buffer.from(DisableModuleRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DisableModuleRequest => DisableModuleRequest.decode(value),
+    responseSerialize: (value: DisableModuleResponse): Buffer =>
+      Buffer.from(DisableModuleResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DisableModuleResponse => DisableModuleResponse.decode(value),
+  },
+  /**
+   * ListCommands gives the commands that running modules have registered: the ancestor's `getmoduleclispecs`.
+   *
+   * Errors: MODULE_NOT_FOUND (the message names near ones).
+   */
+  listCommands: {
+    path: "/modhost.admin.v1.AdminService/ListCommands" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListCommandsRequest): Buffer => Buffer.from(ListCommandsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListCommandsRequest => ListCommandsRequest.decode(value),
+    responseSerialize: (value: ListCommandsResponse): Buffer =>
+      Buffer.from(ListCommandsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListCommandsResponse => ListCommandsResponse.decode(value),
+  },
+  /**
+   * RunCommand runs one command of a module and waits for its end: the ancestor's `runmodulecli`. A call that is cancelled
+   * cancels the command.
+   *
+   * Errors: FIELD_REQUIRED (name module and subcommand); MODULE_NOT_FOUND, METHOD_NOT_FOUND (the message names near ones);
+   * INVALID_REQUEST (a required argument is missing, an unknown flag, or a value that is not of its type: the message has
+   * the usage); MODULE_UNAVAILABLE (retry after the time given); DEADLINE_EXCEEDED (it took longer than the command's own
+   * bound).
+   */
+  runCommand: {
+    path: "/modhost.admin.v1.AdminService/RunCommand" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RunCommandRequest): Buffer => Buffer.from(RunCommandRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RunCommandRequest => RunCommandRequest.decode(value),
+    responseSerialize: (value: RunCommandResponse): Buffer => Buffer.from(RunCommandResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RunCommandResponse => RunCommandResponse.decode(value),
+  },
+  /**
+   * StreamTop measures at a pace what each module costs node, host and machine, until the client goes.
+   *
+   * Errors: OUT_OF_RANGE (fix the interval).
+   */
+  streamTop: {
+    path: "/modhost.admin.v1.AdminService/StreamTop" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: StreamTopRequest): Buffer => Buffer.from(StreamTopRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): StreamTopRequest => StreamTopRequest.decode(value),
+    responseSerialize: (value: StreamTopResponse): Buffer => Buffer.from(StreamTopResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): StreamTopResponse => StreamTopResponse.decode(value),
+  },
+  /**
+   * GetObservation gives what a module really used, and the smallest manifest that would have sufficed.
+   *
+   * Errors: FIELD_REQUIRED (name a module); MODULE_NOT_FOUND (the message names near ones).
+   */
+  getObservation: {
+    path: "/modhost.admin.v1.AdminService/GetObservation" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetObservationRequest): Buffer =>
+      Buffer.from(GetObservationRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetObservationRequest => GetObservationRequest.decode(value),
+    responseSerialize: (value: GetObservationResponse): Buffer =>
+      Buffer.from(GetObservationResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetObservationResponse => GetObservationResponse.decode(value),
+  },
+  /**
+   * ApplyConfig reads the operator's file anew. Changed values of modules are checked against their manifests and handed to
+   * those that run; what the host itself must start again for is named. A file that does not pass changes nothing.
+   *
+   * Errors: BAD_CONFIG (the message has line and key); INVALID_REQUEST (the host was started without a file).
+   */
+  applyConfig: {
+    path: "/modhost.admin.v1.AdminService/ApplyConfig" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ApplyConfigRequest): Buffer => Buffer.from(ApplyConfigRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ApplyConfigRequest => ApplyConfigRequest.decode(value),
+    responseSerialize: (value: ApplyConfigResponse): Buffer => Buffer.from(ApplyConfigResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ApplyConfigResponse => ApplyConfigResponse.decode(value),
+  },
+  /**
    * Stop ends the host: it answers, then stops all modules, each with its grace, and exits. A second call while it stops is
    * no error.
    *
@@ -2473,6 +2929,55 @@ export interface AdminServiceServer extends UntypedServiceImplementation {
    * Errors: MODULE_NOT_FOUND (the message names near ones).
    */
   getContainment: handleUnaryCall<GetContainmentRequest, GetContainmentResponse>;
+  /**
+   * EnableModule lets a module be started by itself again, at each start of the host, and starts it unless it runs. The
+   * switch is kept beside the host's data and stands over `enabled` in the operator's file.
+   *
+   * Errors: as LoadModule, without MODULE_ALREADY_LOADED; the switch is kept in any case but FIELD_REQUIRED and
+   * MODULE_NOT_FOUND. DISK_FULL (make room).
+   */
+  enableModule: handleUnaryCall<EnableModuleRequest, EnableModuleResponse>;
+  /**
+   * DisableModule stops a module and keeps it from being started by itself, also at the next start of the host.
+   *
+   * Errors: as UnloadModule; DISK_FULL (make room).
+   */
+  disableModule: handleUnaryCall<DisableModuleRequest, DisableModuleResponse>;
+  /**
+   * ListCommands gives the commands that running modules have registered: the ancestor's `getmoduleclispecs`.
+   *
+   * Errors: MODULE_NOT_FOUND (the message names near ones).
+   */
+  listCommands: handleUnaryCall<ListCommandsRequest, ListCommandsResponse>;
+  /**
+   * RunCommand runs one command of a module and waits for its end: the ancestor's `runmodulecli`. A call that is cancelled
+   * cancels the command.
+   *
+   * Errors: FIELD_REQUIRED (name module and subcommand); MODULE_NOT_FOUND, METHOD_NOT_FOUND (the message names near ones);
+   * INVALID_REQUEST (a required argument is missing, an unknown flag, or a value that is not of its type: the message has
+   * the usage); MODULE_UNAVAILABLE (retry after the time given); DEADLINE_EXCEEDED (it took longer than the command's own
+   * bound).
+   */
+  runCommand: handleUnaryCall<RunCommandRequest, RunCommandResponse>;
+  /**
+   * StreamTop measures at a pace what each module costs node, host and machine, until the client goes.
+   *
+   * Errors: OUT_OF_RANGE (fix the interval).
+   */
+  streamTop: handleServerStreamingCall<StreamTopRequest, StreamTopResponse>;
+  /**
+   * GetObservation gives what a module really used, and the smallest manifest that would have sufficed.
+   *
+   * Errors: FIELD_REQUIRED (name a module); MODULE_NOT_FOUND (the message names near ones).
+   */
+  getObservation: handleUnaryCall<GetObservationRequest, GetObservationResponse>;
+  /**
+   * ApplyConfig reads the operator's file anew. Changed values of modules are checked against their manifests and handed to
+   * those that run; what the host itself must start again for is named. A file that does not pass changes nothing.
+   *
+   * Errors: BAD_CONFIG (the message has line and key); INVALID_REQUEST (the host was started without a file).
+   */
+  applyConfig: handleUnaryCall<ApplyConfigRequest, ApplyConfigResponse>;
   /**
    * Stop ends the host: it answers, then stops all modules, each with its grace, and exits. A second call while it stops is
    * no error.
@@ -2673,6 +3178,144 @@ export interface AdminServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetContainmentResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * EnableModule lets a module be started by itself again, at each start of the host, and starts it unless it runs. The
+   * switch is kept beside the host's data and stands over `enabled` in the operator's file.
+   *
+   * Errors: as LoadModule, without MODULE_ALREADY_LOADED; the switch is kept in any case but FIELD_REQUIRED and
+   * MODULE_NOT_FOUND. DISK_FULL (make room).
+   */
+  enableModule(
+    request: EnableModuleRequest,
+    callback: (error: ServiceError | null, response: EnableModuleResponse) => void,
+  ): ClientUnaryCall;
+  enableModule(
+    request: EnableModuleRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: EnableModuleResponse) => void,
+  ): ClientUnaryCall;
+  enableModule(
+    request: EnableModuleRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: EnableModuleResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * DisableModule stops a module and keeps it from being started by itself, also at the next start of the host.
+   *
+   * Errors: as UnloadModule; DISK_FULL (make room).
+   */
+  disableModule(
+    request: DisableModuleRequest,
+    callback: (error: ServiceError | null, response: DisableModuleResponse) => void,
+  ): ClientUnaryCall;
+  disableModule(
+    request: DisableModuleRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DisableModuleResponse) => void,
+  ): ClientUnaryCall;
+  disableModule(
+    request: DisableModuleRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DisableModuleResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * ListCommands gives the commands that running modules have registered: the ancestor's `getmoduleclispecs`.
+   *
+   * Errors: MODULE_NOT_FOUND (the message names near ones).
+   */
+  listCommands(
+    request: ListCommandsRequest,
+    callback: (error: ServiceError | null, response: ListCommandsResponse) => void,
+  ): ClientUnaryCall;
+  listCommands(
+    request: ListCommandsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListCommandsResponse) => void,
+  ): ClientUnaryCall;
+  listCommands(
+    request: ListCommandsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListCommandsResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * RunCommand runs one command of a module and waits for its end: the ancestor's `runmodulecli`. A call that is cancelled
+   * cancels the command.
+   *
+   * Errors: FIELD_REQUIRED (name module and subcommand); MODULE_NOT_FOUND, METHOD_NOT_FOUND (the message names near ones);
+   * INVALID_REQUEST (a required argument is missing, an unknown flag, or a value that is not of its type: the message has
+   * the usage); MODULE_UNAVAILABLE (retry after the time given); DEADLINE_EXCEEDED (it took longer than the command's own
+   * bound).
+   */
+  runCommand(
+    request: RunCommandRequest,
+    callback: (error: ServiceError | null, response: RunCommandResponse) => void,
+  ): ClientUnaryCall;
+  runCommand(
+    request: RunCommandRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RunCommandResponse) => void,
+  ): ClientUnaryCall;
+  runCommand(
+    request: RunCommandRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RunCommandResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * StreamTop measures at a pace what each module costs node, host and machine, until the client goes.
+   *
+   * Errors: OUT_OF_RANGE (fix the interval).
+   */
+  streamTop(request: StreamTopRequest, options?: Partial<CallOptions>): ClientReadableStream<StreamTopResponse>;
+  streamTop(
+    request: StreamTopRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<StreamTopResponse>;
+  /**
+   * GetObservation gives what a module really used, and the smallest manifest that would have sufficed.
+   *
+   * Errors: FIELD_REQUIRED (name a module); MODULE_NOT_FOUND (the message names near ones).
+   */
+  getObservation(
+    request: GetObservationRequest,
+    callback: (error: ServiceError | null, response: GetObservationResponse) => void,
+  ): ClientUnaryCall;
+  getObservation(
+    request: GetObservationRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetObservationResponse) => void,
+  ): ClientUnaryCall;
+  getObservation(
+    request: GetObservationRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetObservationResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * ApplyConfig reads the operator's file anew. Changed values of modules are checked against their manifests and handed to
+   * those that run; what the host itself must start again for is named. A file that does not pass changes nothing.
+   *
+   * Errors: BAD_CONFIG (the message has line and key); INVALID_REQUEST (the host was started without a file).
+   */
+  applyConfig(
+    request: ApplyConfigRequest,
+    callback: (error: ServiceError | null, response: ApplyConfigResponse) => void,
+  ): ClientUnaryCall;
+  applyConfig(
+    request: ApplyConfigRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ApplyConfigResponse) => void,
+  ): ClientUnaryCall;
+  applyConfig(
+    request: ApplyConfigRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ApplyConfigResponse) => void,
   ): ClientUnaryCall;
   /**
    * Stop ends the host: it answers, then stops all modules, each with its grace, and exits. A second call while it stops is

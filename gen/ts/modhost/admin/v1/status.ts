@@ -302,6 +302,25 @@ export interface ModuleStatus {
    * crashes, missed health checks (DEADLINE_EXCEEDED), refused calls.
    */
   recentErrors: ErrorCount[];
+  /**
+   * REQUIRED. True when it is started by itself at the host's start: by the operator's file, or by a switch that stands over
+   * it.
+   */
+  enabled: boolean;
+  /** OPTIONAL. JSON-RPC methods that it answers on the front door, ascending, overrides of the node's among them. */
+  rpcMethods: string[];
+  /** OPTIONAL. Name of its command set; empty when it has registered none. */
+  commandSet: string;
+  /** OPTIONAL. Version of its API for other modules; 0 when it offers none. */
+  apiVersion: number;
+  /** OPTIONAL. Timers and waiting tasks that it has. */
+  timers: number;
+  /** OPTIONAL. Keys and values in its storage, bytes; 0 when it has none or has not opened it. */
+  storageBytes: bigint;
+  /** OPTIONAL. Keys in its storage. */
+  storageKeys: bigint;
+  /** OPTIONAL. Services that it answers for all others: `lightning`, `payment`, `governance`. */
+  provides: string[];
 }
 
 /** ErrorCount is how often one thing went wrong. */
@@ -1386,6 +1405,14 @@ function createBaseModuleStatus(): ModuleStatus {
     network: undefined,
     probe: 0,
     recentErrors: [],
+    enabled: false,
+    rpcMethods: [],
+    commandSet: "",
+    apiVersion: 0,
+    timers: 0,
+    storageBytes: 0n,
+    storageKeys: 0n,
+    provides: [],
   };
 }
 
@@ -1506,6 +1533,36 @@ export const ModuleStatus: MessageFns<ModuleStatus> = {
     }
     for (const v of message.recentErrors) {
       ErrorCount.encode(v!, writer.uint32(274).fork()).join();
+    }
+    if (message.enabled !== false) {
+      writer.uint32(280).bool(message.enabled);
+    }
+    for (const v of message.rpcMethods) {
+      writer.uint32(290).string(v!);
+    }
+    if (message.commandSet !== "") {
+      writer.uint32(298).string(message.commandSet);
+    }
+    if (message.apiVersion !== 0) {
+      writer.uint32(304).uint32(message.apiVersion);
+    }
+    if (message.timers !== 0) {
+      writer.uint32(312).uint32(message.timers);
+    }
+    if (message.storageBytes !== 0n) {
+      if (BigInt.asUintN(64, message.storageBytes) !== message.storageBytes) {
+        throw new globalThis.Error("value provided for field message.storageBytes of type uint64 too large");
+      }
+      writer.uint32(320).uint64(message.storageBytes);
+    }
+    if (message.storageKeys !== 0n) {
+      if (BigInt.asUintN(64, message.storageKeys) !== message.storageKeys) {
+        throw new globalThis.Error("value provided for field message.storageKeys of type uint64 too large");
+      }
+      writer.uint32(328).uint64(message.storageKeys);
+    }
+    for (const v of message.provides) {
+      writer.uint32(338).string(v!);
     }
     return writer;
   },
@@ -1815,6 +1872,70 @@ export const ModuleStatus: MessageFns<ModuleStatus> = {
             message.recentErrors.push(ErrorCount.decode(reader, reader.uint32()));
             continue;
           }
+          case 35: {
+            if (tag !== 280) {
+              break;
+            }
+
+            message.enabled = reader.bool();
+            continue;
+          }
+          case 36: {
+            if (tag !== 290) {
+              break;
+            }
+
+            message.rpcMethods.push(reader.string());
+            continue;
+          }
+          case 37: {
+            if (tag !== 298) {
+              break;
+            }
+
+            message.commandSet = reader.string();
+            continue;
+          }
+          case 38: {
+            if (tag !== 304) {
+              break;
+            }
+
+            message.apiVersion = reader.uint32();
+            continue;
+          }
+          case 39: {
+            if (tag !== 312) {
+              break;
+            }
+
+            message.timers = reader.uint32();
+            continue;
+          }
+          case 40: {
+            if (tag !== 320) {
+              break;
+            }
+
+            message.storageBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 41: {
+            if (tag !== 328) {
+              break;
+            }
+
+            message.storageKeys = reader.uint64() as bigint;
+            continue;
+          }
+          case 42: {
+            if (tag !== 338) {
+              break;
+            }
+
+            message.provides.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1925,6 +2046,36 @@ export const ModuleStatus: MessageFns<ModuleStatus> = {
         : globalThis.Array.isArray(object?.recent_errors)
         ? object.recent_errors.map((e: any) => ErrorCount.fromJSON(e))
         : [],
+      enabled: isSet(object.enabled) ? globalThis.Boolean(object.enabled) : false,
+      rpcMethods: globalThis.Array.isArray(object?.rpcMethods)
+        ? object.rpcMethods.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.rpc_methods)
+        ? object.rpc_methods.map((e: any) => globalThis.String(e))
+        : [],
+      commandSet: isSet(object.commandSet)
+        ? globalThis.String(object.commandSet)
+        : isSet(object.command_set)
+        ? globalThis.String(object.command_set)
+        : "",
+      apiVersion: isSet(object.apiVersion)
+        ? globalThis.Number(object.apiVersion)
+        : isSet(object.api_version)
+        ? globalThis.Number(object.api_version)
+        : 0,
+      timers: isSet(object.timers) ? globalThis.Number(object.timers) : 0,
+      storageBytes: isSet(object.storageBytes)
+        ? BigInt(object.storageBytes)
+        : isSet(object.storage_bytes)
+        ? BigInt(object.storage_bytes)
+        : 0n,
+      storageKeys: isSet(object.storageKeys)
+        ? BigInt(object.storageKeys)
+        : isSet(object.storage_keys)
+        ? BigInt(object.storage_keys)
+        : 0n,
+      provides: globalThis.Array.isArray(object?.provides)
+        ? object.provides.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -2032,6 +2183,30 @@ export const ModuleStatus: MessageFns<ModuleStatus> = {
     if (message.recentErrors?.length) {
       obj.recentErrors = message.recentErrors.map((e) => ErrorCount.toJSON(e));
     }
+    if (message.enabled !== false) {
+      obj.enabled = message.enabled;
+    }
+    if (message.rpcMethods?.length) {
+      obj.rpcMethods = message.rpcMethods;
+    }
+    if (message.commandSet !== "") {
+      obj.commandSet = message.commandSet;
+    }
+    if (message.apiVersion !== 0) {
+      obj.apiVersion = Math.round(message.apiVersion);
+    }
+    if (message.timers !== 0) {
+      obj.timers = Math.round(message.timers);
+    }
+    if (message.storageBytes !== 0n) {
+      obj.storageBytes = message.storageBytes.toString();
+    }
+    if (message.storageKeys !== 0n) {
+      obj.storageKeys = message.storageKeys.toString();
+    }
+    if (message.provides?.length) {
+      obj.provides = message.provides;
+    }
     return obj;
   },
 
@@ -2088,6 +2263,18 @@ export const ModuleStatus: MessageFns<ModuleStatus> = {
       : undefined;
     message.probe = object.probe ?? 0;
     message.recentErrors = object.recentErrors?.map((e) => ErrorCount.fromPartial(e)) || [];
+    message.enabled = object.enabled ?? false;
+    message.rpcMethods = object.rpcMethods?.map((e) => e) || [];
+    message.commandSet = object.commandSet ?? "";
+    message.apiVersion = object.apiVersion ?? 0;
+    message.timers = object.timers ?? 0;
+    message.storageBytes = (object.storageBytes !== undefined && object.storageBytes !== null)
+      ? BigInt(object.storageBytes)
+      : 0n;
+    message.storageKeys = (object.storageKeys !== undefined && object.storageKeys !== null)
+      ? BigInt(object.storageKeys)
+      : 0n;
+    message.provides = object.provides?.map((e) => e) || [];
     return message;
   },
 };

@@ -1,0 +1,79 @@
+import type { ModuleStatus } from '../../gen/ts/modhost/admin/v1/status.js';
+import { FilesystemServiceService } from '../../gen/ts/modhost/v1/filesystem.js';
+import { MetricsServiceService } from '../../gen/ts/modhost/v1/metrics.js';
+import { ModuleServiceService } from '../../gen/ts/modhost/v1/module.js';
+import { RpcServiceService } from '../../gen/ts/modhost/v1/rpc.js';
+import { StorageServiceService } from '../../gen/ts/modhost/v1/storage.js';
+import { TimerServiceService } from '../../gen/ts/modhost/v1/timer.js';
+import type { Clock } from '../core/clock.js';
+import type { Logger } from '../core/logger.js';
+import type { EventHub } from '../events/hub.js';
+import type { Served } from '../ipc/server.js';
+import { createNotYetServed } from '../services/not-yet-served.js';
+import type { Session } from '../session/session.js';
+import type { Audit } from './audit.js';
+import type { ServiceEntry } from './facts.js';
+import type { Lifecycle } from './lifecycle.js';
+import type { HostOptions } from './options.js';
+import type { ServedModule } from './parts.js';
+import type { Slot } from './slot.js';
+
+/** The services by which the host keeps something for its modules, and whether each is served. */
+export const KEPT_SERVICES: readonly ServiceEntry[] = [
+  { definition: StorageServiceService, served: false },
+  { definition: FilesystemServiceService, served: false },
+  { definition: TimerServiceService, served: false },
+  { definition: MetricsServiceService, served: false },
+  { definition: ModuleServiceService, served: false },
+  { definition: RpcServiceService, served: false },
+];
+
+/** What a status tells of what is kept for one module. */
+export type KeptStatus = Pick<
+  ModuleStatus,
+  'rpcMethods' | 'commandSet' | 'apiVersion' | 'timers' | 'storageBytes' | 'storageKeys' | 'provides'
+>;
+
+/** What the host keeps for its modules beside their processes: data, timers, numbers, registrations. */
+export interface Kept {
+  /** Before a spawn of the module starts. @throws HostError DATA_CORRUPT: the module must not run */
+  prepare(slot: Slot): Promise<void>;
+  /** The kept services of one session. */
+  serve(session: Session, module: ServedModule): Served[];
+  status(slot: Slot): KeptStatus;
+  /** Writes out and lets go of everything; the modules have ended. */
+  close(): Promise<void>;
+}
+
+/** What keeping needs of the host. */
+export interface KeptParts {
+  readonly options: HostOptions;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly hub: EventHub;
+  readonly audit: Audit;
+  /** Modules as they stand; undefined until the host has begun. */
+  lifecycle(): Lifecycle | undefined;
+}
+
+/** Makes what a host keeps for its modules; nothing is opened before the first module starts. */
+export function createKept(_parts: KeptParts): Kept {
+  return {
+    async prepare() {},
+    serve: () =>
+      KEPT_SERVICES.filter(({ served }) => !served).map(({ definition }) => ({
+        definition,
+        impl: createNotYetServed(definition),
+      })),
+    status: () => ({
+      rpcMethods: [],
+      commandSet: '',
+      apiVersion: 0,
+      timers: 0,
+      storageBytes: 0n,
+      storageKeys: 0n,
+      provides: [],
+    }),
+    async close() {},
+  };
+}
