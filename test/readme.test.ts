@@ -26,6 +26,7 @@ const PAGES = [
   'src/README.md',
   'src/node/devchain/README.md',
   'proto/README.md',
+  'proto/modhost/event/README.md',
   'conformance/README.md',
   'conformance/modules/README.md',
   'conformance/node-api/README.md',
@@ -48,7 +49,7 @@ describe('the README', () => {
 
   it('lists the events that the host publishes, no row more or less', () => {
     const made = eventTable();
-    expect(generatedSection('README.md', 'events', made)).toBe(made);
+    expect(generatedSection('proto/modhost/event/README.md', 'events', made)).toBe(made);
   });
 
   it('lists the limits that a session has by default', () => {
