@@ -10,6 +10,8 @@ import type { Logger } from '../core/logger.js';
 import type { EventHub } from '../events/hub.js';
 import type { Served } from '../ipc/server.js';
 import { createNotYetServed } from '../services/not-yet-served.js';
+import { createRpcService } from '../services/rpc.js';
+import { createEndpointBook, type EndpointBook } from '../session/endpoint-book.js';
 import type { Session } from '../session/session.js';
 import type { Audit } from './audit.js';
 import type { ServiceEntry } from './facts.js';
@@ -25,7 +27,7 @@ export const KEPT_SERVICES: readonly ServiceEntry[] = [
   { definition: TimerServiceService, served: false },
   { definition: MetricsServiceService, served: false },
   { definition: ModuleServiceService, served: false },
-  { definition: RpcServiceService, served: false },
+  { definition: RpcServiceService, served: true },
 ];
 
 /** What a status tells of what is kept for one module. */
@@ -36,6 +38,8 @@ export type KeptStatus = Pick<
 
 /** What the host keeps for its modules beside their processes: data, timers, numbers, registrations. */
 export interface Kept {
+  /** What sessions have registered for people and programs outside. */
+  readonly endpoints: EndpointBook;
   /** Before a spawn of the module starts. @throws HostError DATA_CORRUPT: the module must not run */
   prepare(slot: Slot): Promise<void>;
   /** The kept services of one session. */
@@ -57,17 +61,32 @@ export interface KeptParts {
 }
 
 /** Makes what a host keeps for its modules; nothing is opened before the first module starts. */
-export function createKept(_parts: KeptParts): Kept {
+export function createKept(parts: KeptParts): Kept {
+  const endpoints = createEndpointBook();
   return {
+    endpoints,
     async prepare() {},
-    serve: () =>
-      KEPT_SERVICES.filter(({ served }) => !served).map(({ definition }) => ({
+    serve: (session, module) => [
+      {
+        definition: RpcServiceService,
+        impl: createRpcService(session, {
+          book: endpoints,
+          overrides: module.slot.manifest.rpcOverrides,
+          isPassedThrough: (method) => parts.options.rpc?.passthrough?.includes(method) ?? false,
+          isModule: (name) => [...(parts.lifecycle()?.known() ?? [])].includes(name),
+        }),
+      },
+      ...KEPT_SERVICES.filter(({ served }) => !served).map(({ definition }) => ({
         definition,
         impl: createNotYetServed(definition),
       })),
-    status: () => ({
-      rpcMethods: [],
-      commandSet: '',
+    ],
+    status: ({ name }) => ({
+      rpcMethods: [...endpoints.endpoints(), ...endpoints.overrides()]
+        .filter(({ module }) => module === name)
+        .map(({ method }) => method)
+        .sort(),
+      commandSet: endpoints.commandSets().find(({ module }) => module === name)?.spec.name ?? '',
       apiVersion: 0,
       timers: 0,
       storageBytes: 0n,

@@ -46,6 +46,24 @@ export interface NetworkSettings {
   onlynet?: 'onion';
 }
 
+/** The JSON-RPC front door. */
+export interface RpcSettings {
+  /** Default true: who gives settings wants it. */
+  enabled?: boolean;
+  /** Address of this machine's loopback that it listens on, `127.0.0.1` or `::1`; default `127.0.0.1`. */
+  address?: string;
+  /** Default 0: any free one. */
+  port?: number;
+  /** Methods that are handed on to the node as they are, each by its name; default none. */
+  passthrough?: readonly string[];
+  /** Where the password for this run is written; default `<dataDir>/.cookie`. */
+  cookieFile?: string;
+  /** Further users, each as bitcoind's `-rpcauth` has them: `user:salt$hmac`. */
+  rpcauth?: readonly string[];
+  /** True asks for the password on /metrics, /healthz and /readyz as well. */
+  metricsAuth?: boolean;
+}
+
 /** What a host is made of. */
 export interface HostOptions {
   /** Each directory below with a module.toml is a module. */
@@ -65,6 +83,8 @@ export interface HostOptions {
   /** Caps over what manifests ask. */
   limits?: SomeLimits;
   network?: NetworkSettings;
+  /** The JSON-RPC front door; default closed. */
+  rpc?: RpcSettings;
   /** Turns the names that modules may reach into addresses; default what this machine knows. */
   resolver?: NameResolver;
   /** Waits between the restarts of a module that crashes; default 1 s, doubled up to 60 s, anew after 60 s of health. */
