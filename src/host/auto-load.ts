@@ -3,6 +3,7 @@ import { startOrder } from './order.js';
 import type { HostParts } from './parts.js';
 import type { LoadOutcome, Shelf } from './shelf.js';
 import { inTurn, isUp, type Slot } from './slot.js';
+import { isEnabled } from './switches.js';
 
 /**
  * Loads every enabled module that lies on disk, in the order of dependencies: modules that wait for nobody start together,
@@ -10,16 +11,21 @@ import { inTurn, isUp, type Slot } from './slot.js';
  * supervision is starting again, or holds, are left to it, and their outcome is what is wrong with them.
  */
 export async function autoLoad(
-  parts: Pick<HostParts, 'log'>,
+  parts: Pick<HostParts, 'log' | 'switches'>,
   shelf: Shelf,
   start: (slot: Slot) => Promise<void>,
 ): Promise<LoadOutcome[]> {
   const idle: Slot[] = [];
   const outcomes: LoadOutcome[] = [];
-  for (const slot of shelf.findAll()) {
+  const found = shelf.findAll();
+  // what was disabled is not known any more: better nothing starts than what was to stay down
+  const unknown = parts.switches.broken();
+  if (unknown !== undefined) throw unknown;
+  for (const slot of found) {
     if (isUp(slot)) continue;
-    if (slot.settings.enabled === false) {
-      if (slot.state() === 'DISCOVERED') slot.move('STOPPED', 'disabled in the configuration');
+    if (!isEnabled(parts.switches, slot.name, slot.settings)) {
+      const by = parts.switches.of(slot.name) === false ? 'by the operator' : 'in the configuration';
+      if (slot.state() === 'DISCOVERED') slot.move('STOPPED', `disabled ${by}`);
     } else if (slot.waiting !== undefined || slot.state() === 'QUARANTINED') {
       outcomes.push({ name: slot.name, error: new HostError(heldReason(slot), `${slot.name}: ${slot.why()}`) });
     } else {

@@ -10,15 +10,20 @@ import { PROTOCOL_MAX, PROTOCOL_MIN } from '../contract/protocol.js';
 import { nearest } from '../core/nearest.js';
 import { MAX_BATCH_BYTES } from '../events/frame.js';
 import type { EventHub } from '../events/hub.js';
+import type { NodeBudget } from '../node/budget.js';
 import { deliveryResponse } from '../services/event.js';
 import type { Audit } from './audit.js';
+import { createCommands } from './commands.js';
 import { wireGuarantee } from './facts.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { NodeWatch } from './node-status.js';
 import type { HostParts } from './parts.js';
 import type { Slot } from './slot.js';
-import { statusOf as moduleStatus } from './slot-status.js';
+import { brokenStatus, statusOf as moduleStatus } from './slot-status.js';
 import type { Confinement } from './start-module.js';
+import { createSwitchControl } from './switch-control.js';
+import { isEnabled } from './switches.js';
+import { streamTop } from './top.js';
 import { warningsOf } from './warnings.js';
 
 /** What the control of a host looks at. */
@@ -28,6 +33,11 @@ export interface ControlParts extends HostParts {
   lifecycle: Lifecycle;
   confinement: Confinement;
   nodeWatch: NodeWatch;
+  budget: NodeBudget;
+  /** Most calls in flight to the node; 0 = no bound. */
+  maxNodeCalls: number;
+  /** Aborted when the host ends. */
+  ended: AbortSignal;
   startedUnixMs: number;
   isStopping(): boolean;
   requestStop(timeoutMs: number): void;
@@ -39,21 +49,35 @@ const MAX_TAIL = 10_000;
 /** Makes what edges may ask of a host. */
 export function createHostControl(parts: ControlParts): HostControl {
   const { options, lifecycle, hub } = parts;
+  const switching = createSwitchControl(parts);
+  const commands = createCommands({ endpoints: parts.kept.endpoints, lifecycle });
 
   const statusOf = (slot: Slot): ModuleStatus => {
     const delivery = hub.getDeliveryStats().find(({ moduleId }) => moduleId === slot.name);
-    return moduleStatus(
-      slot,
-      delivery === undefined ? [] : deliveryResponse(delivery).queues,
-      parts.clock,
-      parts.kept.status(slot),
-    );
+    return moduleStatus(slot, {
+      queues: delivery === undefined ? [] : deliveryResponse(delivery).queues,
+      clock: parts.clock,
+      kept: parts.kept.status(slot),
+      enabled: isEnabled(parts.switches, slot.name, slot.settings),
+    });
+  };
+  /** Directories that were meant to be modules, as the last scan found them. */
+  const broken = (): ModuleStatus[] =>
+    lifecycle
+      .broken()
+      .filter(({ name }) => lifecycle.slot(name) === undefined)
+      .map(({ name, error }) => {
+        const enabled = isEnabled(parts.switches, name, options.modules?.[name] ?? {});
+        return brokenStatus(name, error, enabled);
+      });
+  const named = (name: string): ModuleStatus => {
+    const slot = lifecycle.slot(name);
+    const status = slot === undefined ? broken().find((one) => one.name === name) : statusOf(slot);
+    if (status === undefined) throw new HostError('MODULE_NOT_FOUND', `no module ${name}`);
+    return status;
   };
   const list = (): ModuleStatus[] =>
-    lifecycle
-      .slots()
-      .sort((a, b) => (a.name < b.name ? -1 : 1))
-      .map(statusOf);
+    [...lifecycle.slots().map(statusOf), ...broken()].sort((a, b) => (a.name < b.name ? -1 : 1));
   const assertKnown = (name: string): void => {
     if (lifecycle.slot(name) !== undefined) return;
     const near = nearest(name, lifecycle.known());
@@ -162,11 +186,17 @@ export function createHostControl(parts: ControlParts): HostControl {
           .map((module) => ({ module: module.name, guarantees: module.containment })),
       };
     },
-    enable: notYet,
-    disable: notYet,
-    commands: notYet,
-    runCommand: notYet,
-    top: notYet,
+    async enable(name) {
+      await withNearest(name, switching.enable(name));
+      return named(name);
+    },
+    async disable(name, cascade) {
+      const alsoUnloaded = await withNearest(name, switching.disable(name, cascade));
+      return { module: named(name), alsoUnloaded };
+    },
+    commands: (name) => commands.list(name),
+    runCommand: (request, signal) => commands.run(request, signal),
+    top: (intervalMs, signal) => streamTop({ ...parts, dataDir: options.dataDir }, intervalMs, signal),
     observation: notYet,
     applyConfig: notYet,
     requestStop: (timeoutMs) => parts.requestStop(timeoutMs),

@@ -56,6 +56,7 @@ import { createSessionServices } from './session-services.js';
 import type { LoadOutcome } from './shelf.js';
 import { sweepSpawns } from './sweep-spawns.js';
 import { readHostVersion } from './version.js';
+import { createSwitches, SWITCHES_FILE } from './switches.js';
 
 /** How leftovers are removed: whatever is below, and without complaint when they are gone. */
 const REMOVED_WHOLE = { recursive: true, force: true } as const;
@@ -166,6 +167,7 @@ export function createHost(given: HostOptions): Host {
     kept,
     options,
     version,
+    switches: createSwitches(join(options.dataDir, SWITCHES_FILE)),
     clock,
     log,
     logBook,
@@ -256,6 +258,9 @@ export function createHost(given: HostOptions): Host {
       startedUnixMs,
       isStopping: () => stopped !== undefined,
       requestStop: options.onStopRequested ?? (() => void host.stop()),
+      budget,
+      maxNodeCalls: maxNodeCalls ?? 0,
+      ended: end.signal,
     });
     lifecycleEvents.configLoaded(Object.keys(options.modules ?? {}).map((name) => `modules.${name}`));
     admin = createAdminServer({ socket: reserved, control, statuses, registry, log });

@@ -11,6 +11,7 @@ import type { HostOptions } from './options.js';
 import type { Running, Slot } from './slot.js';
 import type { SpawnRoom } from './spawn.js';
 
+import type { Switches } from './switches.js';
 /** What the services of a spawn must know of their module. */
 export interface ServedModule {
   slot: Slot;
@@ -35,6 +36,8 @@ export interface HostParts {
   /** Turns names into addresses for all modules. */
   resolver: NameResolver;
   /** What the host keeps for its modules. */
+  /** Which modules the operator has switched on and off. */
+  switches: Switches;
   kept: Kept;
   /** Makes the services of one session. */
   serve(session: Session, module: ServedModule): Served[];

@@ -3,6 +3,7 @@ import type { ErrorReason, HostError } from '../contract/error.js';
 import type { Permission } from '../contract/permission.js';
 import type { Clock } from '../core/clock.js';
 import { createRecentCount, type RecentCount } from '../core/recent-count.js';
+import type { ModuleConfig } from '../manifest/config.js';
 import type { Manifest } from '../manifest/manifest.js';
 import type { Monitor } from '../process/monitor.js';
 import { createRestartBook, type RestartBook, type RestartTimes } from '../process/restart.js';
@@ -37,6 +38,9 @@ export interface Running {
   network: ModuleNetwork | undefined;
   limits: Limits;
   sdk: string;
+  /** Its configuration in force, secrets included: what its handshake tells, or what it has taken since. */
+  config: ModuleConfig;
+  /** Takes its secrets out of what it says of itself. */
   readyUnixMs: number;
   /** The same by the monotonic clock; 0 before Ready. */
   readyMonotonicMs: number;
@@ -49,7 +53,8 @@ export interface Running {
   progressPercent: number;
   progressMessage: string;
   announced: boolean;
-  calls: { total: bigint; denied: bigint; limited: bigint };
+  /** What the guard decided: calls in all, and of them those refused for want of a permission, for a bound, or otherwise. */
+  calls: { total: bigint; denied: bigint; limited: bigint; failed: bigint };
 }
 
 /** What a module that does not run waits for, to be started by itself. */
@@ -192,5 +197,10 @@ export function isAvailable(slot: Slot | undefined): boolean {
 
 /** Where a module stands, as sentences say it. */
 export function inWords(slot: Slot | undefined): string {
+/** Calls of a spawn that the guard has let pass. */
+export function passedCalls({ calls }: Running): bigint {
+  return calls.total - calls.denied - calls.limited - calls.failed;
+}
+
   return slot === undefined ? 'not there' : slot.state().toLowerCase();
 }

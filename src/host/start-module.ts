@@ -107,7 +107,7 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
       progressPercent: 0,
       progressMessage: '',
       announced: false,
-      calls: { total: 0n, denied: 0n, limited: 0n },
+      calls: { total: 0n, denied: 0n, limited: 0n, failed: 0n },
     };
     let group: ResourceGroup | undefined;
     running.health = hooks.health(running);
@@ -126,7 +126,8 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
         if (decision.allowed) return;
         if (decision.reason !== undefined) slot.errors.add(decision.reason);
         if (decision.reason === 'RATE_LIMITED' || decision.reason === 'TOO_MANY_CALLS') running.calls.limited += 1n;
-        else running.calls.denied += 1n;
+        else if (decision.reason === 'MISSING_PERMISSION') running.calls.denied += 1n;
+        else running.calls.failed += 1n;
       },
       onOpened(claims) {
         running.sdk = claims.sdk;
@@ -188,6 +189,6 @@ function assertContained(name: string, { options }: HostParts, { engine, cures }
 }
 
 /** What the manifest asks and the operator grants; without a list of the operator's, all that is asked. */
-function grantedOf(manifest: Manifest, grants: readonly Permission[] | undefined): Permission[] {
+export function grantedOf(manifest: Manifest, grants: readonly Permission[] | undefined): Permission[] {
   return manifest.capabilities.filter((permission) => grants === undefined || grants.includes(permission));
 }

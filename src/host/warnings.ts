@@ -5,6 +5,7 @@ import { missingGuarantees, missingText } from '../sandbox/minimum.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { HostOptions } from './options.js';
 import type { Confinement } from './start-module.js';
+import type { Switches } from './switches.js';
 
 /** Longest text of a warning: a manifest's author may have written part of it. */
 const MAX_WARNING_CHARS = 512;
@@ -14,11 +15,19 @@ export interface WarnedParts {
   options: HostOptions;
   lifecycle: Pick<Lifecycle, 'slots' | 'broken'>;
   confinement: Pick<Confinement, 'engine' | 'identities' | 'cures'>;
+  switches: Switches;
 }
 
 /** What an operator should not overlook, the most serious first. */
-export function warningsOf({ options, lifecycle, confinement }: WarnedParts): Warning[] {
-  return [...confinementWarnings(options, confinement), ...moduleWarnings(lifecycle)];
+export function warningsOf({ options, lifecycle, confinement, switches }: WarnedParts): Warning[] {
+  return [...switchWarnings(switches), ...confinementWarnings(options, confinement), ...moduleWarnings(lifecycle)];
+}
+
+function switchWarnings(switches: Switches): Warning[] {
+  const broken = switches.broken();
+  if (broken === undefined) return [];
+  const message = printableLine(`no module is started by itself: ${broken.message}`, MAX_WARNING_CHARS);
+  return [{ code: 'switches_corrupt', message, module: '' }];
 }
 
 function confinementWarnings(

@@ -1,4 +1,5 @@
 import { HostError, throwIfAborted } from '../contract/error.js';
+import { type Clock, createSystemClock } from '../core/clock.js';
 import type { NodeApi } from './node-api.js';
 
 /** Calls that one module may have waiting for their turn at the node. */
@@ -12,6 +13,16 @@ export interface NodeBudget {
   forModule(moduleId: string): NodeApi;
   /** Calls in flight and waiting at this moment, by module. */
   usage(): ReadonlyMap<string, { running: number; waiting: number }>;
+  /** What the node was asked since the budget was made, by module; the numbers only grow. */
+  spent(): ReadonlyMap<string, NodeSpending>;
+}
+
+/** What one module has asked of the node. */
+export interface NodeSpending {
+  /** Calls that have ended, well or not. */
+  readonly calls: number;
+  /** Time that the node took for them, milliseconds; their wait for a turn does not count. */
+  readonly busyMs: number;
 }
 
 interface Line {
@@ -25,13 +36,17 @@ interface Line {
  *
  * @param maxInFlight   calls at the same time; undefined when the node needs no budget
  * @param assertReached refuses calls to a node that was not reached yet, or is not the one that was meant
+ * @param clock         measures what each call takes
  */
 export function createNodeBudget(
   node: NodeApi,
   maxInFlight: number | undefined,
   assertReached: () => void = () => {},
+  clock: Pick<Clock, 'monotonicMs'> = createSystemClock(),
 ): NodeBudget {
   const lines = new Map<string, Line>();
+  // one entry for each module that ever called: as many as the operator has installed
+  const spent = new Map<string, { calls: number; busyMs: number }>();
   let running = 0;
   let turn: string[] = [];
 
@@ -93,7 +108,14 @@ export function createNodeBudget(
         if (line.waiting.length === 1) turn.push(moduleId);
       });
     }
-    return () => leave(moduleId, line);
+    const since = clock.monotonicMs();
+    return () => {
+      const sum = spent.get(moduleId) ?? { calls: 0, busyMs: 0 };
+      sum.calls += 1;
+      sum.busyMs += clock.monotonicMs() - since;
+      spent.set(moduleId, sum);
+      leave(moduleId, line);
+    };
   };
 
   return {
@@ -110,6 +132,7 @@ export function createNodeBudget(
         };
       return budgetPort(node, budgeted);
     },
+    spent: () => spent,
     usage: () =>
       new Map([...lines].map(([id, line]) => [id, { running: line.running, waiting: line.waiting.length }] as const)),
   };

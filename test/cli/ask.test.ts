@@ -57,6 +57,7 @@ describe('asking a running host', () => {
     expect(modules.map(({ name, state }) => [name, state])).toEqual([
       ['asleep', 'STOPPED'],
       ['block-watch', 'STARTING'],
+      ['broken', 'FAILED'],
       ['stranger', 'FAILED'],
     ]);
     expect(modules[1]).toMatchObject({
