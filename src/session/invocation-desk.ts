@@ -5,11 +5,13 @@ import { createPatientTimer, type PatientTimer } from '../core/patient-timer.js'
 import { cutBytes } from '../core/printable.js';
 import type {
   AskOptions,
+  CallLineage,
   InvocationBatch,
   InvocationDesk,
   InvocationOutcome,
   InvocationStream,
   InvocationWork,
+  OpenInvocation,
 } from './invocations.js';
 import { fits, sizeOf } from './outcome.js';
 
@@ -31,6 +33,8 @@ const MAX_REMEMBERED = 1_024;
 const MAX_FAILURE_BYTES = 4_096;
 /** A caller that found the module's places taken may try again after this time, milliseconds. */
 const RETRY_AFTER_MS = 100;
+/** Work that no module's call has caused. */
+const NO_LINEAGE: CallLineage = { depth: 0, steps: [] };
 
 /** What the invocations of one session are made of. */
 export interface InvocationDeskOptions {
@@ -45,11 +49,13 @@ interface Item {
   readonly work: InvocationWork;
   readonly urgent: boolean;
   readonly traceParent: string;
+  readonly lineage: CallLineage;
   readonly bytes: number;
   /** Monotonic time of its deadline. */
   readonly untilMs: number;
   /** Id on the stream; undefined until it is handed over. */
   id: bigint | undefined;
+  readonly onSent: (() => void) | undefined;
   settle(result: InvocationOutcome | HostError): void;
 }
 
@@ -57,6 +63,7 @@ interface Item {
 export function createInvocationDesk(options: InvocationDeskOptions): InvocationDesk {
   const { moduleId, clock } = options;
   const items = new Set<Item>();
+  const servingListeners = new Set<() => void>();
   let served: OpenStream | undefined;
   let retired = false;
   let closed: HostError | undefined;
@@ -95,6 +102,10 @@ export function createInvocationDesk(options: InvocationDeskOptions): Invocation
   return {
     serving: () => served !== undefined && closed === undefined,
     open: () => items.size,
+    onServing(listener) {
+      servingListeners.add(listener);
+      return () => servingListeners.delete(listener);
+    },
     async ask(work, ask: AskOptions) {
       const { signal, timeoutMs, urgent = false, traceParent = '' } = ask;
       if (signal?.aborted) throw reasonOf(signal);
@@ -112,13 +123,16 @@ export function createInvocationDesk(options: InvocationDeskOptions): Invocation
           work,
           urgent,
           traceParent,
+          lineage,
           bytes,
           untilMs: clock.monotonicMs() + timeoutMs,
           id: undefined,
+          onSent: ask.onSent,
           settle(result) {
             if (!items.delete(item)) return;
             timer.clear();
             signal?.removeEventListener('abort', onAbort);
+            item.over?.abort(result instanceof HostError ? result : answered());
             if (result instanceof HostError) reject(result);
             else resolve(result);
           },
@@ -139,6 +153,7 @@ export function createInvocationDesk(options: InvocationDeskOptions): Invocation
         for (const item of items) item.settle(why);
       });
       served = stream;
+      for (const listener of servingListeners) listener();
       return stream;
     },
     retire() {
@@ -156,6 +171,19 @@ interface OpenStream extends InvocationStream {
   offer(item: Item): void;
   /** The item's caller has gone: it is not handed over, or the module is told. */
   forget(item: Item): void;
+  /** The open item that was handed over under this id. */
+  find(id: bigint): Item | undefined;
+}
+
+function openInvocation(item: Item, clock: Clock): OpenInvocation {
+  item.over ??= new AbortController();
+  return {
+    kind: item.work.$case,
+    lineage: item.lineage,
+    traceParent: item.traceParent,
+    over: item.over.signal,
+    timeLeftMs: () => Math.max(0, item.untilMs - clock.monotonicMs()),
+  };
 }
 
 function createStream(options: InvocationDeskOptions, onClosed: (why: HostError) => void): OpenStream {
@@ -199,6 +227,7 @@ function createStream(options: InvocationDeskOptions, onClosed: (why: HostError)
     item.id = lastId;
     sent.set(lastId, item);
     if (!item.urgent) atWork += 1;
+    item.onSent?.();
     return {
       id: lastId,
       timeoutMs: Math.max(1, Math.ceil(item.untilMs - clock.monotonicMs())),
@@ -273,6 +302,7 @@ function createStream(options: InvocationDeskOptions, onClosed: (why: HostError)
       onClosed(unavailable(`${moduleId} closed its Serve stream before it had answered`));
       stir();
     },
+    find: (id) => sent.get(id),
     offer(item) {
       (item.urgent ? urgent : waiting).push(item);
       stir();
@@ -293,6 +323,10 @@ function createStream(options: InvocationDeskOptions, onClosed: (why: HostError)
       stir();
     },
   };
+}
+
+function answered(): HostError {
+  return new HostError('CANCELLED', 'the invocation for whose sake the call was made has been answered');
 }
 
 function unavailable(message: string): HostError {

@@ -6,6 +6,20 @@ export type InvocationWork = NonNullable<Invocation['work']>;
 /** The answer to one invocation: the oneof of `modhost.v1.InvocationResult`. */
 export type InvocationOutcome = NonNullable<InvocationResult['outcome']>;
 
+/** One call in a chain of calls between modules: who was called, and for what. */
+export interface CallStep {
+  readonly module: string;
+  readonly method: string;
+}
+
+/** The calls of modules that led to a piece of work. */
+export interface CallLineage {
+  /** Calls on the way, that of the work itself counted: 1 for a call that no other call caused, 0 for other work. */
+  readonly depth: number;
+  /** Those of them that are known to have caused one another, the outermost first. */
+  readonly steps: readonly CallStep[];
+}
+
 /** How one invocation is asked. */
 export interface AskOptions {
   /** Time for the answer, milliseconds. */
@@ -16,6 +30,8 @@ export interface AskOptions {
   readonly urgent?: boolean;
   /** W3C trace context of the caller; default none. */
   readonly traceParent?: string;
+  /** Hears that the work goes out with the next message of the stream: from here on the module may have begun it. */
+  readonly onSent?: () => void;
 }
 
 /** Work that the host hands to one module over its Serve stream. */
@@ -24,6 +40,8 @@ export interface Invocations {
   serving(): boolean;
   /** Invocations that wait for an answer, those that are not yet handed over among them. */
   open(): number;
+  /** Calls `listener` at each opening of a Serve stream, in its very turn; the answer stops listening. */
+  onServing(listener: () => void): () => void;
   /**
    * Hands one piece of work over and waits for its answer; a `failure` outcome is an answer too.
    *
@@ -54,6 +72,12 @@ export interface InvocationStream {
 
 /** Both ends of one session's invocations. */
 export interface InvocationDesk extends Invocations {
+  /** The invocation of this id on the stream that stands now, as long as it is open; undefined otherwise. */
+  find(id: bigint): OpenInvocation | undefined;
+  /** Depth of the deepest call by another module that the module has open; 0 when it has none. */
+  deepestCall(): number;
+  /** Counts a breach of the contract that an answer of this module was found to be later. */
+  blame(what: string): void;
   /** Opens the stream that the module serves. @throws STREAM_EXISTS, SESSION_CLOSED */
   attach(): InvocationStream;
   /** From here on only urgent work is taken: the module is stopping. */
