@@ -191,12 +191,12 @@ export function isAvailable(slot: Slot | undefined): boolean {
   return slot?.state() === 'RUNNING' || slot?.state() === 'DEGRADED';
 }
 
-/** Where a module stands, as sentences say it. */
-export function inWords(slot: Slot | undefined): string {
 /** Calls of a spawn that the guard has let pass. */
 export function passedCalls({ calls }: Running): bigint {
   return calls.total - calls.denied - calls.limited - calls.failed;
 }
 
+/** Where a module stands, as sentences say it. */
+export function inWords(slot: Slot | undefined): string {
   return slot === undefined ? 'not there' : slot.state().toLowerCase();
 }
