@@ -14,6 +14,7 @@ import type { NodeBudget } from '../node/budget.js';
 import { deliveryResponse } from '../services/event.js';
 import type { Audit } from './audit.js';
 import { createCommands } from './commands.js';
+import type { ConfigChangeControl } from './config-change.js';
 import { wireGuarantee } from './facts.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { NodeWatch } from './node-status.js';
@@ -31,6 +32,7 @@ export interface ControlParts extends HostParts {
   audit: Audit;
   hub: EventHub;
   lifecycle: Lifecycle;
+  configChange: ConfigChangeControl;
   confinement: Confinement;
   nodeWatch: NodeWatch;
   budget: NodeBudget;
@@ -198,7 +200,7 @@ export function createHostControl(parts: ControlParts): HostControl {
     runCommand: (request, signal) => commands.run(request, signal),
     top: (intervalMs, signal) => streamTop({ ...parts, dataDir: options.dataDir }, intervalMs, signal),
     observation: notYet,
-    applyConfig: notYet,
+    applyConfig: (signal) => parts.configChange.apply(signal),
     requestStop: (timeoutMs) => parts.requestStop(timeoutMs),
     devchain: options.devchain,
     noteCommand: (command, moduleName) =>

@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import type { ConfigChange } from '../../gen/ts/modhost/admin/v1/config.js';
 import type { ModuleStatus } from '../../gen/ts/modhost/admin/v1/status.js';
 import type { HostControl } from '../admin/host-control.js';
 import { createContractRegistry } from '../contract/descriptors.js';
@@ -40,6 +41,7 @@ import { DEFAULT_CALL_RATE } from '../session/quota.js';
 import { ADMIN_SOCKET } from './admin-socket.js';
 import { createAudit } from './audit.js';
 import { createChainReader } from './chain-reader.js';
+import { createConfigChange } from './config-change.js';
 import { createHostControl } from './control.js';
 import { createHealthBook } from './health-book.js';
 import { createKept } from './kept.js';
@@ -49,14 +51,15 @@ import { createLogBook } from './log-book.js';
 import { createNodeEventPublisher } from './node-events.js';
 import { createNodeLink } from './node-link.js';
 import { createNodeWatch } from './node-status.js';
-import { assertOptions, type HostOptions, withRealDirectories } from './options.js';
+import { assertOptions, type HostOptions, type ModuleSettings, withRealDirectories } from './options.js';
 import type { HostParts } from './parts.js';
 import { createSessionFacts } from './session-facts.js';
 import { createSessionServices } from './session-services.js';
+import { createSettingsBook } from './settings-book.js';
 import type { LoadOutcome } from './shelf.js';
 import { sweepSpawns } from './sweep-spawns.js';
-import { readHostVersion } from './version.js';
 import { createSwitches, SWITCHES_FILE } from './switches.js';
+import { readHostVersion } from './version.js';
 
 /** How leftovers are removed: whatever is below, and without complaint when they are gone. */
 const REMOVED_WHOLE = { recursive: true, force: true } as const;
@@ -98,6 +101,11 @@ export interface Host extends AsyncDisposable {
   events(options?: ListenOptions): AsyncIterableIterator<HeardEvent>;
   /** Takes a permission back from a running module: its streams that need it end at once. */
   withdraw(name: string, permission: Parameters<typeof permissionNumber>[0]): void;
+  /**
+   * Replaces what the operator says of one module and hands its configuration over if it runs; what became of that, as
+   * `control.applyConfig` tells it for a whole file. Nothing when nothing has changed.
+   */
+  configure(name: string, settings: ModuleSettings): Promise<ConfigChange[]>;
   /** Everything that the operator's edges may ask. */
   readonly control: HostControl;
   /** Path of the operator's socket. */
@@ -124,6 +132,7 @@ export function createHost(given: HostOptions): Host {
   const wire = createStrictWire(registry);
   const catalogue = readEventTypes(registry);
   const audit = createAudit(clock);
+  const settings = createSettingsBook(options);
   const hub = createEventHub({ clock, log, catalogue });
   const lifecycleEvents = createLifecycleEvents(hub);
   const { node } = options;
@@ -165,9 +174,10 @@ export function createHost(given: HostOptions): Host {
   const kept = createKept({ options, clock, log, hub, audit, lifecycle: () => started?.lifecycle });
   const parts: HostParts = {
     kept,
+    settings,
+    switches: createSwitches(join(options.dataDir, SWITCHES_FILE)),
     options,
     version,
-    switches: createSwitches(join(options.dataDir, SWITCHES_FILE)),
     clock,
     log,
     logBook,
@@ -202,6 +212,12 @@ export function createHost(given: HostOptions): Host {
         log.warn({ module: moduleId, err }, 'the node keeps what an ended module denied until it can be told');
       }),
   };
+
+  const configChange = createConfigChange({
+    ...parts,
+    audit,
+    lifecycle: { slot: (name) => assertStarted().lifecycle.slot(name) },
+  });
 
   const resendDenylists = (): void => {
     denylists.resend(AbortSignal.timeout(RELEASE_TIMEOUT_MS)).catch((err: unknown) => {
@@ -253,14 +269,15 @@ export function createHost(given: HostOptions): Host {
       audit,
       hub,
       lifecycle,
+      configChange,
       confinement,
       nodeWatch,
-      startedUnixMs,
-      isStopping: () => stopped !== undefined,
-      requestStop: options.onStopRequested ?? (() => void host.stop()),
       budget,
       maxNodeCalls: maxNodeCalls ?? 0,
       ended: end.signal,
+      startedUnixMs,
+      isStopping: () => stopped !== undefined,
+      requestStop: options.onStopRequested ?? (() => void host.stop()),
     });
     lifecycleEvents.configLoaded(Object.keys(options.modules ?? {}).map((name) => `modules.${name}`));
     admin = createAdminServer({ socket: reserved, control, statuses, registry, log });
@@ -355,6 +372,10 @@ export function createHost(given: HostOptions): Host {
       if (slot === undefined) throw new HostError('MODULE_NOT_FOUND', `no module ${name}`);
       slot.running?.spawn.session.grants.withdraw(permission);
       audit.record({ kind: 'PERMISSION_WITHDRAWN', moduleId: name, permissions: [permission] });
+    },
+    async configure(name, settings) {
+      assertStarted();
+      return configChange.configure(name, settings);
     },
     stop() {
       stopped ??= stopAll();

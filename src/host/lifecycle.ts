@@ -1,10 +1,11 @@
 import { StopReason } from '../../gen/ts/modhost/v1/invocation.js';
 import { HostError } from '../contract/error.js';
 import { checkCompatibility } from '../manifest/compatibility.js';
-import { validateModuleConfig } from '../manifest/config.js';
+import type { ModuleConfig } from '../manifest/config.js';
 import { DEFAULT_RESTART_TIMES } from '../process/restart.js';
 import { autoLoad } from './auto-load.js';
 import { createDependents, type Dependents } from './dependents.js';
+import { composeModuleConfig, plainSecrets } from './module-config.js';
 import { createModuleLife } from './module-life.js';
 import { assertDependencies, hardDependencies } from './order.js';
 import type { HostParts } from './parts.js';
@@ -51,8 +52,9 @@ export function createLifecycle(parts: HostParts, confinement: Confinement): Lif
   };
 
   /** May this module run? Until signatures are verified, only at the operator's explicit word. */
-  const verify = (slot: Slot): Readonly<Record<string, unknown>> => {
-    const { manifest } = slot;
+  const verify = (slot: Slot): ModuleConfig => {
+    shelf.refresh(slot);
+    const { manifest, settings } = slot;
     if (!slot.unsigned) {
       throw new HostError(
         'UNSIGNED',
@@ -61,7 +63,12 @@ export function createLifecycle(parts: HostParts, confinement: Confinement): Lif
     }
     for (const warning of checkCompatibility(manifest, parts.version)) parts.log.warn({ module: slot.name }, warning);
     assertDependencies(manifest, versionOf);
-    const config = validateModuleConfig(manifest, slot.settings.config ?? {});
+    const config = composeModuleConfig({ manifest, settings, env: parts.options.env ?? process.env });
+    const plain = plainSecrets({ manifest, settings });
+    if (plain.length > 0) {
+      const text = 'secrets stand in the configuration itself; files that nobody else can read keep them better';
+      parts.log.info({ module: slot.name, keys: plain }, text);
+    }
     parts.log.warn({ module: slot.name }, 'runs UNSIGNED at the operator’s word');
     return config;
   };

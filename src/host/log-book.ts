@@ -4,6 +4,7 @@ import type { Clock } from '../core/clock.js';
 import { createFeed, type Feed } from '../core/feed.js';
 import type { LogFields, Logger } from '../core/logger.js';
 import { printableBytes } from '../core/printable.js';
+import type { Redactor } from '../core/redactor.js';
 import { createTokenBucket } from '../core/token-bucket.js';
 import type { LogLevelName, ModuleLogLine, ModuleLogSink } from '../services/log.js';
 
@@ -40,7 +41,8 @@ export interface LogBook {
   readonly lines: Feed<LogLine>;
   /** The host's own logger; its lines are in the book as well. */
   readonly host: Logger;
-  forModule(moduleId: string, bytesPerSecond: number): ModuleLog;
+  /** @param redactor takes the module's secrets out of its lines; default none */
+  forModule(moduleId: string, bytesPerSecond: number, redactor?: Redactor): ModuleLog;
 }
 
 /** Makes a log book that passes every line on to `logger`. */
@@ -48,7 +50,12 @@ export function createLogBook(logger: Logger, clock: Clock): LogBook {
   const lines = createFeed<LogLine>({ maxItems: LOG_LINES, maxWeight: LOG_CHARS, weigh: weighLine });
   const push = (line: Omit<LogLine, 'timeUnixMs'>): void => lines.push({ ...line, timeUnixMs: BigInt(clock.unixMs()) });
 
-  const forModule = (moduleId: string, bytesPerSecond: number): ModuleLog => {
+  const forModule = (moduleId: string, bytesPerSecond: number, redactor?: Redactor): ModuleLog => {
+    const redact = (text: string): string => {
+      if (redactor === undefined) return text;
+      // a line of the longest was cut by who read it, perhaps within a secret
+      return text.length < MAX_LOG_LINE_BYTES / 2 ? redactor.redact(text) : redactor.redactCut(text);
+    };
     const bucket = createTokenBucket({ ratePerSecond: bytesPerSecond, burst: bytesPerSecond }, clock);
     const out = logger.child({ module: moduleId });
     let dropped = 0n;
@@ -80,7 +87,7 @@ export function createLogBook(logger: Logger, clock: Clock): LogBook {
             timer ??= setTimeout(tellDropped, DROP_REPORT_MS).unref();
             return false;
           }
-          const { message, target, fields } = bounded(line);
+          const { message, target, fields } = bounded(line, redact);
           const { timeUnixMs: moduleTimeUnixMs } = line;
           const level = levelNumber(line.level);
           push({ module: moduleId, source: LogSource[way], level, message, target, fields, moduleTimeUnixMs });
@@ -108,11 +115,14 @@ function hostLine(module: string, level: LogLevel, message: string) {
 }
 
 /** A module's line with everything escaped; message, target and fields share one bound, in this order. */
-function bounded(line: ModuleLogLine): Pick<LogLine, 'message' | 'target' | 'fields'> {
-  const message = printableBytes(line.message, MAX_LOG_LINE_BYTES);
+function bounded(
+  line: ModuleLogLine,
+  redact: (text: string) => string,
+): Pick<LogLine, 'message' | 'target' | 'fields'> {
+  const message = printableBytes(redact(line.message), MAX_LOG_LINE_BYTES);
   let left = MAX_LOG_LINE_BYTES - Buffer.byteLength(message);
   const room = (text: string, maxBytes: number): string => {
-    const kept = printableBytes(text, Math.min(maxBytes, left));
+    const kept = printableBytes(redact(text), Math.min(maxBytes, left));
     left = Math.max(0, left - Buffer.byteLength(kept));
     return kept;
   };

@@ -44,6 +44,8 @@ export interface ModuleHealth {
 /** What a health is made of. */
 export interface ModuleHealthOptions {
   clock: Clock;
+  /** Takes the module's secrets out of its own words. Default: there are none. */
+  redact?(text: string): string;
   /**
    * Hears of every change of the judgement or of its cause, at most once a second; `before` and `now` may be the same label.
    */
@@ -51,7 +53,7 @@ export interface ModuleHealthOptions {
 }
 
 /** Makes the health of a new spawn: nothing is known of it yet, and nothing is told before it is opened. */
-export function createModuleHealth({ clock, onChange }: ModuleHealthOptions): ModuleHealth {
+export function createModuleHealth({ clock, onChange, redact }: ModuleHealthOptions): ModuleHealth {
   let answers = false;
   let isFailed = false;
   let missed = 0;
@@ -95,7 +97,7 @@ export function createModuleHealth({ clock, onChange }: ModuleHealthOptions): Mo
     else later = setTimeout(tell, waitMs);
   };
   const take = (report: HealthReport): void => {
-    own = { report, timeUnixMs: clock.unixMs() };
+    own = { report: redactedReport(report, redact), timeUnixMs: clock.unixMs() };
   };
 
   return {
@@ -131,4 +133,10 @@ export function createModuleHealth({ clock, onChange }: ModuleHealthOptions): Mo
       clearTimeout(later);
     },
   };
+}
+
+function redactedReport(report: HealthReport, redact: ((text: string) => string) | undefined): HealthReport {
+  if (redact === undefined) return report;
+  const checks = report.checks.map((check) => ({ ...check, name: redact(check.name), message: redact(check.message) }));
+  return { ...report, message: redact(report.message), checks };
 }

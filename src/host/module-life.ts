@@ -1,5 +1,6 @@
 import { StopReason } from '../../gen/ts/modhost/v1/invocation.js';
 import { HostError } from '../contract/error.js';
+import type { ModuleConfig } from '../manifest/config.js';
 import { describeExit } from '../process/exit.js';
 import { createMonitor, HUNG_AFTER_MISSES } from '../process/monitor.js';
 import { createModuleHealth, type ModuleHealth } from './module-health.js';
@@ -30,7 +31,7 @@ export interface ModuleLife {
 export interface ModuleLifeParts extends Pick<HostParts, 'clock' | 'log' | 'lifecycleEvents' | 'release' | 'kept'> {
   startSpawn: ModuleStart;
   /** May it run? Gives its configuration. @throws why not */
-  verify(slot: Slot): Readonly<Record<string, unknown>>;
+  verify(slot: Slot): ModuleConfig;
   isStopping(): boolean;
   supervision: Supervision;
   /** Judges anew whether a module that is Ready is whole: its health has changed. */
@@ -56,6 +57,7 @@ export function createModuleLife(parts: ModuleLifeParts): ModuleLife {
   const healthOf = (slot: Slot, running: Running): ModuleHealth =>
     createModuleHealth({
       clock,
+      redact: running.redactor.redact,
       onChange(before, now) {
         lifecycleEvents.moduleHealthChanged(spawnName(slot, running), before, now);
         parts.judge(slot);

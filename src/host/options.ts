@@ -7,6 +7,7 @@ import type { Permission } from '../contract/permission.js';
 import type { Clock } from '../core/clock.js';
 import type { Logger } from '../core/logger.js';
 import type { NetworkTable } from '../manifest/operator.js';
+import type { SecretSource } from '../manifest/operator-schema.js';
 import type { NameResolver } from '../network/resolver.js';
 import type { NodeApi } from '../node/node-api.js';
 import type { RestartTimes } from '../process/restart.js';
@@ -29,6 +30,8 @@ export interface ModuleSettings {
   limits?: SomeLimits;
   /** Values for the manifest's `[config]`. */
   config?: Readonly<Record<string, unknown>>;
+  /** Where values lie that the manifest calls secret: a file, or a variable of `env`. */
+  secrets?: Readonly<Record<string, SecretSource>>;
   /** Further directories that its sandbox shows, read-only. */
   extraReadOnly?: readonly string[];
   /** What it may do on the network, each thing where its manifest asks for it; `true`: all of that. Default nothing. */
@@ -37,6 +40,13 @@ export interface ModuleSettings {
 
 /** Grants of one module; `true` covers no address that is not public, such a one has to be listed. */
 export type ModuleNetworkSettings = boolean | NetworkTable;
+
+/** What the operator's file says now, in place of what the host was started with. */
+export interface ModulesReading {
+  readonly modules: Readonly<Record<string, ModuleSettings>>;
+  /** Paths of keys that concern the host and differ from what it was started with, sorted. */
+  readonly needsRestart: readonly string[];
+}
 
 /** How the host reaches the network for its modules. */
 export interface NetworkSettings {
@@ -76,6 +86,10 @@ export interface HostOptions {
   /** Control of the embedded devchain, where that is the node. */
   devchain?: DevchainAct;
   modules?: Readonly<Record<string, ModuleSettings>>;
+  /** Reads `modules` anew, for `config apply`; absent where there is no file. @throws HostError BAD_CONFIG */
+  readModules?: () => ModulesReading | Promise<ModulesReading>;
+  /** Where secrets are looked up by name. Default the environment of this process; modules never see it. */
+  env?: NodeJS.ProcessEnv;
   /** Names of modules that may run without verified signatures. */
   allowUnsigned?: readonly string[];
   /** Least containment under which a module may run; default `confined`. A module below it is refused, the host runs. */

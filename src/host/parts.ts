@@ -8,16 +8,15 @@ import type { Kept } from './kept.js';
 import type { LifecycleEvents } from './lifecycle-events.js';
 import type { LogBook } from './log-book.js';
 import type { HostOptions } from './options.js';
+import type { SettingsBook } from './settings-book.js';
 import type { Running, Slot } from './slot.js';
 import type { SpawnRoom } from './spawn.js';
-
 import type { Switches } from './switches.js';
+
 /** What the services of a spawn must know of their module. */
 export interface ServedModule {
   slot: Slot;
   running: Running;
-  /** The module's configuration, checked and completed. */
-  config: Readonly<Record<string, unknown>>;
   external: boolean;
 }
 
@@ -36,9 +35,11 @@ export interface HostParts {
   /** Turns names into addresses for all modules. */
   resolver: NameResolver;
   /** What the host keeps for its modules. */
+  kept: Kept;
+  /** What the operator says of each module, as it is in force. */
+  settings: SettingsBook;
   /** Which modules the operator has switched on and off. */
   switches: Switches;
-  kept: Kept;
   /** Makes the services of one session. */
   serve(session: Session, module: ServedModule): Served[];
   /** Gives up what the node holds for a module whose session has ended. */

@@ -39,7 +39,7 @@ export function createSessionFacts(shared: SharedFacts, module: ServedModule, se
     },
     configJson(withSecrets) {
       const secrets = secretConfigKeys(module.slot.manifest);
-      const shown = Object.entries(module.config).filter(([key]) => withSecrets || !secrets.has(key));
+      const shown = Object.entries(running.config).filter(([key]) => withSecrets || !secrets.has(key));
       return JSON.stringify(Object.fromEntries(shown));
     },
     readyWithinMs: () => running.limits.startTimeoutMs,

@@ -24,6 +24,8 @@ export interface Shelf {
   read(name: string): { manifest: Manifest; dir: string };
   /** Remembers a manifest; what runs or starts keeps the one that it began with. */
   take(manifest: Manifest, dir: string): Slot;
+  /** Before a start: what the operator says of it now counts. */
+  refresh(slot: Slot): void;
   /** Reads one module anew; one that neither runs nor lies there any more is forgotten. @throws MODULE_NOT_FOUND, or why not */
   find(name: string): Slot;
   /** Reads all modules anew. */
@@ -35,7 +37,7 @@ export function createShelf(parts: HostParts, slotParts: SlotParts): Shelf {
   const slots = new Map<string, Slot>();
   let broken: LoadOutcome[] = [];
 
-  const settingsOf = (name: string) => parts.options.modules?.[name] ?? {};
+  const settingsOf = (name: string) => parts.settings.of(name);
   const isUnsignedAllowed = (name: string): boolean =>
     settingsOf(name).unsigned === true || (parts.options.allowUnsigned ?? []).includes(name);
   const known = (): string[] => [...new Set([...slots.keys(), ...broken.map(({ name }) => name)])];
@@ -56,7 +58,7 @@ export function createShelf(parts: HostParts, slotParts: SlotParts): Shelf {
   /** Names in the operator's options that exist nowhere are told, not ignored. */
   const tellStrangers = (): void => {
     const names = known();
-    for (const name of new Set([...Object.keys(parts.options.modules ?? {}), ...(parts.options.allowUnsigned ?? [])])) {
+    for (const name of new Set([...Object.keys(parts.settings.all()), ...(parts.options.allowUnsigned ?? [])])) {
       if (names.includes(name)) continue;
       const near = nearest(name, names);
       parts.log.warn({ module: name }, `no such module${near === undefined ? '' : `; did you mean ${near}?`}`);
@@ -70,6 +72,10 @@ export function createShelf(parts: HostParts, slotParts: SlotParts): Shelf {
     broken: () => broken,
     read,
     take,
+    refresh(slot) {
+      slot.settings = settingsOf(slot.name);
+      slot.unsigned = isUnsignedAllowed(slot.name);
+    },
     find(name) {
       const before = slots.get(name);
       if (before !== undefined && isUp(before)) return before;
@@ -84,7 +90,7 @@ export function createShelf(parts: HostParts, slotParts: SlotParts): Shelf {
       }
     },
     findAll() {
-      const discovery = discover(parts.options.modulesDir, parts.options.modules ?? {});
+      const discovery = discover(parts.options.modulesDir, parts.settings.all());
       broken = discovery.broken;
       for (const { name, error } of discovery.broken) {
         parts.log.error({ module: name, reason: error.reason }, `not a module: ${error.message}`);

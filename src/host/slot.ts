@@ -3,6 +3,8 @@ import type { ErrorReason, HostError } from '../contract/error.js';
 import type { Permission } from '../contract/permission.js';
 import type { Clock } from '../core/clock.js';
 import { createRecentCount, type RecentCount } from '../core/recent-count.js';
+import type { Redactor } from '../core/redactor.js';
+import type { ModuleConfig } from '../manifest/config.js';
 import type { Manifest } from '../manifest/manifest.js';
 import type { Monitor } from '../process/monitor.js';
 import { createRestartBook, type RestartBook, type RestartTimes } from '../process/restart.js';
@@ -36,6 +38,10 @@ export interface Running {
   /** Undefined when nothing of the network is granted. */
   network: ModuleNetwork | undefined;
   limits: Limits;
+  /** Its configuration in force, secrets included: what its handshake tells, or what it has taken since. */
+  config: ModuleConfig;
+  /** Takes its secrets out of what it says of itself. */
+  redactor: Redactor;
   sdk: string;
   readyUnixMs: number;
   /** The same by the monotonic clock; 0 before Ready. */

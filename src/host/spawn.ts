@@ -64,6 +64,8 @@ export interface SpawnOptions {
   startTimeoutMs: number;
   stopTimeoutMs: number;
   log: Logger;
+  /** Takes the module's secrets out of its own words. */
+  redact(text: string): string;
   /** The services of this session. */
   serve(session: Session): readonly Served[];
   /** Starts the process; undefined for a module that somebody else starts. */
@@ -196,7 +198,7 @@ export async function createSpawn(room: SpawnRoom, options: SpawnOptions): Promi
       },
       starting(percent, message) {
         startDeadline.extend();
-        lastStarting = message;
+        lastStarting = options.redact(message);
         options.onStarting(percent, message);
       },
       ready() {

@@ -2,6 +2,8 @@ import { chownSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DEFAULT_SANDBOX_MINIMUM } from '../contract/guarantee.js';
 import { PERMISSIONS, type Permission } from '../contract/permission.js';
+import { createRedactor } from '../core/redactor.js';
+import type { ModuleConfig } from '../manifest/config.js';
 import type { Manifest } from '../manifest/manifest.js';
 import type { Runner } from '../process/runner.js';
 import { createWatch } from '../process/watch.js';
@@ -17,10 +19,12 @@ import { createGrants } from '../session/grants.js';
 import { createCallQuota, DEFAULT_CALL_BURST, DEFAULT_CALLS_IN_FLIGHT } from '../session/quota.js';
 import { sessionLimits } from './facts.js';
 import { LOG_BYTES_PER_SECOND } from './log-book.js';
+import { secretTexts } from './module-config.js';
 import type { ModuleHealth } from './module-health.js';
 import { type NetworkedStart, planModuleNetwork } from './module-network.js';
 import { watchSpawn } from './module-watch.js';
 import type { HostParts } from './parts.js';
+import { redactedProcess } from './redacted-process.js';
 import type { Running, Slot } from './slot.js';
 import { createSpawn, SOCKET_NAME, TOKEN_NAME } from './spawn.js';
 
@@ -37,11 +41,7 @@ export interface Confinement {
 }
 
 /** Starts one spawn of a module that may run: its limits, grants, directories, socket and process. */
-export type ModuleStart = (
-  slot: Slot,
-  config: Readonly<Record<string, unknown>>,
-  hooks: StartHooks,
-) => Promise<Running>;
+export type ModuleStart = (slot: Slot, config: ModuleConfig, hooks: StartHooks) => Promise<Running>;
 
 /** What the starter asks of who supervises the spawn. */
 export interface StartHooks {
@@ -73,7 +73,9 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
     const data = join(parts.options.dataDir, 'modules', slot.name);
     mkdirSync(data, { recursive: true, mode: 0o700 });
     if (identity !== undefined) chownSync(data, identity.uid, identity.gid);
-    const log = parts.logBook.forModule(slot.name, LOG_BYTES_PER_SECOND);
+    const redactor = createRedactor();
+    redactor.learn(secretTexts(manifest, config));
+    const log = parts.logBook.forModule(slot.name, LOG_BYTES_PER_SECOND, redactor);
     const hostLog = parts.log.child({ module: slot.name });
     const network = external
       ? undefined
@@ -98,6 +100,8 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
       containment: network?.contain(containment) ?? containment,
       network,
       limits: sessionLimits(limits, calls, parts.eventLimits),
+      config,
+      redactor,
       sdk: '',
       readyUnixMs: 0,
       readyMonotonicMs: 0,
@@ -120,7 +124,8 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
       startTimeoutMs: limits.startTimeoutMs,
       stopTimeoutMs: limits.stopTimeoutMs,
       log: hostLog,
-      serve: (session) => parts.serve(session, { slot, running, config, external }),
+      redact: redactor.redact,
+      serve: (session) => parts.serve(session, { slot, running, external }),
       onDecision(decision) {
         running.calls.total += 1n;
         if (decision.allowed) return;
@@ -135,7 +140,7 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
       },
       onStarting(percent, message) {
         running.progressPercent = percent;
-        running.progressMessage = message;
+        running.progressMessage = redactor.redact(message);
       },
       launch: external
         ? undefined
@@ -168,7 +173,8 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
                 ...more,
               });
             };
-            return network === undefined ? start({}) : network.launch(manifest.run.env, start);
+            const process = await (network === undefined ? start({}) : network.launch(manifest.run.env, start));
+            return redactedProcess(process, redactor);
           },
     });
     try {

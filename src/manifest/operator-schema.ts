@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { parseSandboxMinimum } from '../contract/guarantee.js';
 import { capabilityName, PERMISSIONS, permissionFromCapability } from '../contract/permission.js';
 import { nearest } from '../core/nearest.js';
+import { configKeyRefusal } from './config-schema.js';
 import { boolean, field, integer, isTable, list, map, type Refusal, refuse, table, text, word } from './field.js';
 import { limitsTable } from './limits-table.js';
 import { hostAndPort, nameRefusal } from './rules.js';
@@ -16,6 +17,8 @@ const MAX_PORTS = 64;
 const MAX_PORT = 65_535;
 /** PATH_MAX of Linux, bytes with the closing NUL. */
 const MAX_PATH_CHARS = 4_095;
+/** Name of an environment variable, at most what a shell shows well. */
+const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
 /** More calls per second than a node and a host on one machine can answer. */
 const MAX_CALLS_PER_SECOND = 1_000_000;
 /** More workers than any node has. */
@@ -80,6 +83,23 @@ const inboundPort = () =>
         );
   });
 
+/** Where a secret lies: a file of the operator's, or a variable of the host's environment. */
+export type SecretSource = { readonly file: string } | { readonly env: string };
+
+const secretSource = () =>
+  field((value): SecretSource | Refusal => {
+    const [only, more] = isTable(value) ? Object.entries(value) : [];
+    if (only !== undefined && more === undefined) {
+      const [kind, named] = only;
+      if (kind === 'file' && path().safeParse(named).success) return { file: String(named) };
+      if (kind === 'env' && typeof named === 'string' && VARIABLE.test(named)) return { env: named };
+    }
+    return refuse(
+      'BAD_VALUE',
+      'must be { file = "/path" } or { env = "NAME" }; the value itself belongs into the file',
+    );
+  });
+
 const moduleTable = () =>
   table({
     enabled: boolean().optional(),
@@ -89,6 +109,7 @@ const moduleTable = () =>
     grants: list(permission(), PERMISSIONS.length).optional(),
     limits: limitsTable().optional(),
     config: foreignTable().optional(),
+    secrets: map(configKeyRefusal, secretSource(), MAX_LIST).optional(),
     extra_read_only: list(path(), MAX_LIST).optional(),
     network: networkGrants().optional(),
   });
@@ -98,7 +119,6 @@ export const NOT_YET_SERVED: readonly (readonly string[])[] = [
   ['registry'],
   ['providers'],
   ['trust'],
-  ['modules', '*', 'secrets'],
   ['modules', '*', 'version'],
 ];
 

@@ -8,7 +8,7 @@ import { isTable, orList } from './field.js';
 import { limitsOf } from './limits-table.js';
 import { locate, type PathStep } from './locate.js';
 import type { AskedLimits } from './manifest.js';
-import { NOT_YET_SERVED, type OperatorDocument, operatorSchema } from './operator-schema.js';
+import { NOT_YET_SERVED, type OperatorDocument, operatorSchema, type SecretSource } from './operator-schema.js';
 import { parseToml, positionOf } from './text.js';
 
 /** Kinds of node that a host can stand on. */
@@ -27,6 +27,8 @@ export interface ModuleTable {
   limits?: AskedLimits;
   /** Values for the manifest's `[config]`, unchecked. */
   config?: Readonly<Record<string, unknown>>;
+  /** Where the values of secret configuration keys lie; files are absolute paths. */
+  secrets?: Readonly<Record<string, SecretSource>>;
   extraReadOnly?: readonly string[];
   /** What it may do on the network: all that its manifest asks, or this. Absent = nothing. */
   network?: boolean | NetworkTable;
@@ -60,6 +62,8 @@ export interface OperatorConfig {
   readonly interpreters: Readonly<Record<string, string>>;
   readonly log: { readonly level: LogLevel | undefined; readonly format: LogFormat | undefined };
   readonly modules: Readonly<Record<string, ModuleTable>>;
+  /** Everything beside `[modules]` as it was written, so that two readings can be compared. */
+  readonly written: Readonly<Record<string, unknown>>;
   /**
    * Refuses a key of the file at its place, for those who check the tables that this reader hands on.
    *
@@ -109,7 +113,8 @@ export function parseOperatorFile(bytes: Uint8Array, options: OperatorFileOption
   assertNoDecimals(document, fail);
   const read = operatorSchema().safeParse(document);
   if (!read.success) return failOn(read.error, fail);
-  return build(read.data, baseDir, fail);
+  const { modules: _, ...written } = document;
+  return { ...build(read.data, baseDir, fail), written };
 }
 
 type Fail = (path: readonly PathStep[], text: string) => never;
@@ -154,7 +159,7 @@ function failOn(error: z.ZodError, fail: Fail): never {
   return fail(issue.path, issue.message);
 }
 
-function build(document: OperatorDocument, baseDir: string, fail: Fail): OperatorConfig {
+function build(document: OperatorDocument, baseDir: string, fail: Fail): Omit<OperatorConfig, 'written'> {
   const { paths, modules, interpreters } = document;
   const absolute = (path: string): string => resolve(baseDir, path);
   return {
@@ -180,18 +185,28 @@ function build(document: OperatorDocument, baseDir: string, fail: Fail): Operato
 type WrittenModule = NonNullable<OperatorDocument['modules']> extends ReadonlyMap<string, infer T> ? T : never;
 
 function moduleTableOf(written: WrittenModule, absolute: (path: string) => string): ModuleTable {
-  const { enabled, run, unsigned, grants, config, path, limits, extra_read_only, network } = written;
+  const { enabled, run, unsigned, grants, config, secrets, path, limits, extra_read_only, network } = written;
   return withoutUndefined({
     enabled,
     run,
     unsigned,
     grants,
     config,
+    secrets: secrets === undefined ? undefined : secretsOf(secrets, absolute),
     path: path === undefined ? undefined : absolute(path),
     limits: limits === undefined ? undefined : limitsOf(limits),
     extraReadOnly: extra_read_only?.map(absolute),
     network: typeof network === 'object' ? networkTableOf(network) : network,
   });
+}
+
+function secretsOf(
+  written: ReadonlyMap<string, SecretSource>,
+  absolute: (path: string) => string,
+): Readonly<Record<string, SecretSource>> {
+  return Object.fromEntries(
+    [...written].map(([key, source]) => [key, 'file' in source ? { file: absolute(source.file) } : source]),
+  );
 }
 
 function networkTableOf({

@@ -206,7 +206,6 @@ onlynet = "onion"
   it.each([
     ['[registry.main]\nurl = "https://x"', 'registry'],
     ['[providers]\nlightning = "x"', 'providers'],
-    ['[modules.a.secrets]\nkey = "x"', 'modules.a.secrets'],
     ['[modules.a]\nversion = "1.0.0"', 'modules.a.version'],
   ])('refuses what this version does not act on: %s', (text, path) => {
     const error = refused(text);
