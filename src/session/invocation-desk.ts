@@ -56,6 +56,8 @@ interface Item {
   /** Id on the stream; undefined until it is handed over. */
   id: bigint | undefined;
   readonly onSent: (() => void) | undefined;
+  /** Fires when it is over; made for the first who wants to know. */
+  over: AbortController | undefined;
   settle(result: InvocationOutcome | HostError): void;
 }
 
@@ -106,8 +108,19 @@ export function createInvocationDesk(options: InvocationDeskOptions): Invocation
       servingListeners.add(listener);
       return () => servingListeners.delete(listener);
     },
+    find(id) {
+      const item = served?.find(id);
+      return item === undefined ? undefined : openInvocation(item, clock);
+    },
+    deepestCall() {
+      let deepest = 0;
+      // what is not handed over yet cannot have caused anything
+      for (const { id, lineage } of items) if (id !== undefined) deepest = Math.max(deepest, lineage.depth);
+      return deepest;
+    },
+    blame: options.onViolation,
     async ask(work, ask: AskOptions) {
-      const { signal, timeoutMs, urgent = false, traceParent = '' } = ask;
+      const { signal, timeoutMs, urgent = false, traceParent = '', lineage = NO_LINEAGE } = ask;
       if (signal?.aborted) throw reasonOf(signal);
       const { stream, bytes } = admit(work, urgent);
       return new Promise<InvocationOutcome>((resolve, reject) => {
@@ -128,6 +141,7 @@ export function createInvocationDesk(options: InvocationDeskOptions): Invocation
           untilMs: clock.monotonicMs() + timeoutMs,
           id: undefined,
           onSent: ask.onSent,
+          over: undefined,
           settle(result) {
             if (!items.delete(item)) return;
             timer.clear();

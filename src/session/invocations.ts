@@ -32,6 +32,20 @@ export interface AskOptions {
   readonly traceParent?: string;
   /** Hears that the work goes out with the next message of the stream: from here on the module may have begun it. */
   readonly onSent?: () => void;
+  /** For a call by another module: how it came about. Default: no module called. */
+  readonly lineage?: CallLineage;
+}
+
+/** One invocation that the module has been given and has not answered. */
+export interface OpenInvocation {
+  readonly kind: InvocationWork['$case'];
+  readonly lineage: CallLineage;
+  /** W3C trace context that it came with; empty when there was none. */
+  readonly traceParent: string;
+  /** Fires with a HostError once it is over: given up, past its deadline, failed or answered. */
+  readonly over: AbortSignal;
+  /** Milliseconds until its deadline, at least 0. */
+  timeLeftMs(): number;
 }
 
 /** Work that the host hands to one module over its Serve stream. */
