@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { type Metadata, type Server, status } from '@grpc/grpc-js';
 import { HostError } from '../contract/error.js';
 import type { StatusMapper } from './status.js';
+import { createTurnstile } from './turnstile.js';
 
 /** Longest timeout that both grpc-js and Node's timers can hold: the next millisecond counts as none at all. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
@@ -22,7 +23,8 @@ type StreamHandler = (interceptors: unknown, stream: ServerHttp2Stream, headers:
  * - a timeout over 24 days overflows its 32-bit arithmetic and ends the call at once or soon: it is shortened;
  * - a header that metadata cannot hold is printed to the host's stderr with its value, as often as a hostile module
  *   likes: it is left out, silently, as grpc-js does after printing;
- * - a call without `te: trailers` is let through, though its caller may never see a status: it is refused.
+ * - a call without `te: trailers` is let through, though its caller may never see a status: it is refused;
+ * - all calls that have arrived begin in the same turn of the event loop, and other modules wait: they take turns.
  *
  * The handler of streams is no public door of grpc-js; a test holds this place when the library changes. Call it
  * before the server makes its connection injector.
@@ -31,6 +33,7 @@ export function gateHeaders(server: Server, statuses: StatusMapper): void {
   const doors = server as unknown as { _streamHandler: StreamHandler };
   const pass = doors._streamHandler;
   if (typeof pass !== 'function') throw new Error('this release of grpc-js handles its streams elsewhere');
+  const turnstile = createTurnstile();
   doors._streamHandler = (interceptors, stream, headers) => {
     if (isGrpc(headers) && headers.te !== 'trailers') {
       refuse(stream, statuses, new HostError('MALFORMED_MESSAGE', 'a gRPC call carries the header te: trailers'));
@@ -41,7 +44,7 @@ export function gateHeaders(server: Server, statuses: StatusMapper): void {
     for (const [name, value] of Object.entries(headers)) {
       if (!name.startsWith(':') && !isMetadata(name, value)) delete headers[name];
     }
-    pass.call(server, interceptors, stream, headers);
+    turnstile.enter(stream, () => pass.call(server, interceptors, stream, headers));
   };
 }
 
