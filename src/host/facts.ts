@@ -15,6 +15,8 @@ import { HANDSHAKE_TIMEOUT_MS, MAX_CONCURRENT_STREAMS, MAX_CONNECTIONS, MAX_MESS
 import type { Guarantee } from '../sandbox/guarantee.js';
 import type { ResourceLimits } from '../sandbox/limits.js';
 import type { EventLimits } from '../services/event.js';
+import { MIN_TIMER_INTERVAL_MS } from '../services/timer/service.js';
+import { MAX_TIMERS } from '../services/timer/session-timers.js';
 import { MAX_PENDING_INVOCATIONS } from '../session/invocation-desk.js';
 import type { CallQuotaOptions } from '../session/quota.js';
 import { LOG_BYTES_PER_SECOND, MAX_LOG_LINE_BYTES } from './log-book.js';
@@ -23,8 +25,6 @@ import { LOG_BYTES_PER_SECOND, MAX_LOG_LINE_BYTES } from './log-book.js';
 const PLANNED = {
   fastCallsPerSecond: 100_000,
   fastCallBurst: 200_000,
-  maxTimers: 64,
-  minTimerIntervalMs: 100,
   storageMb: 256,
   maxStorageKeys: 1_000_000,
   maxStorageTrees: 64,
@@ -65,6 +65,8 @@ export function sessionLimits(limits: ResourceLimits, calls: CallQuotaOptions, e
     pids: limits.pids,
     openFiles: limits.openFiles,
     maxPendingInvocations: MAX_PENDING_INVOCATIONS,
+    maxTimers: MAX_TIMERS,
+    minTimerIntervalMs: MIN_TIMER_INTERVAL_MS,
     ...PLANNED,
   };
 }

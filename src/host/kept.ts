@@ -11,10 +11,12 @@ import type { EventHub } from '../events/hub.js';
 import type { Served } from '../ipc/server.js';
 import { createNotYetServed } from '../services/not-yet-served.js';
 import { createRpcService } from '../services/rpc.js';
+import { createTimers } from '../services/timer/service.js';
 import { createEndpointBook, type EndpointBook } from '../session/endpoint-book.js';
 import type { Session } from '../session/session.js';
 import type { Audit } from './audit.js';
 import type { ServiceEntry } from './facts.js';
+import { createKeptFiles } from './kept-files.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { HostOptions } from './options.js';
 import type { ServedModule } from './parts.js';
@@ -23,8 +25,8 @@ import type { Slot } from './slot.js';
 /** The services by which the host keeps something for its modules, and whether each is served. */
 export const KEPT_SERVICES: readonly ServiceEntry[] = [
   { definition: StorageServiceService, served: false },
-  { definition: FilesystemServiceService, served: false },
-  { definition: TimerServiceService, served: false },
+  { definition: FilesystemServiceService, served: true },
+  { definition: TimerServiceService, served: true },
   { definition: MetricsServiceService, served: false },
   { definition: ModuleServiceService, served: false },
   { definition: RpcServiceService, served: true },
@@ -63,9 +65,13 @@ export interface KeptParts {
 /** Makes what a host keeps for its modules; nothing is opened before the first module starts. */
 export function createKept(parts: KeptParts): Kept {
   const endpoints = createEndpointBook();
+  const timers = createTimers(parts.clock);
+  const files = createKeptFiles(parts.options, parts.clock, parts.log);
   return {
     endpoints,
-    async prepare() {},
+    async prepare(slot) {
+      await files.prepare(slot);
+    },
     serve: (session, module) => [
       {
         definition: RpcServiceService,
@@ -76,23 +82,28 @@ export function createKept(parts: KeptParts): Kept {
           isModule: (name) => [...(parts.lifecycle()?.known() ?? [])].includes(name),
         }),
       },
+      { definition: TimerServiceService, impl: timers.serve(session) },
+      files.serve(session, module),
       ...KEPT_SERVICES.filter(({ served }) => !served).map(({ definition }) => ({
         definition,
         impl: createNotYetServed(definition),
       })),
     ],
-    status: ({ name }) => ({
+    status: ({ name, running }) => ({
       rpcMethods: [...endpoints.endpoints(), ...endpoints.overrides()]
         .filter(({ module }) => module === name)
         .map(({ method }) => method)
         .sort(),
       commandSet: endpoints.commandSets().find(({ module }) => module === name)?.spec.name ?? '',
       apiVersion: 0,
-      timers: 0,
+      timers: running === undefined ? 0 : timers.count(running.spawn.session),
       storageBytes: 0n,
       storageKeys: 0n,
       provides: [],
     }),
-    async close() {},
+    async close() {
+      timers.close();
+      await files.close();
+    },
   };
 }

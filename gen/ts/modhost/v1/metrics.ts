@@ -25,7 +25,7 @@ export interface Metric {
   name: string;
   /** OPTIONAL. Labels, at most 16, names unique; together with the name they make the series. */
   labels: MetricLabel[];
-  /** REQUIRED. The value; a series keeps its kind for the life of the session. */
+  /** REQUIRED. The value; all series of a name have one kind, for the life of the session. */
   value:
     | //
     /** A count that only grows; it begins again at a restart of the module. */
@@ -39,15 +39,18 @@ export interface Metric {
     | undefined;
   /** OPTIONAL. When it was measured, milliseconds since the Unix epoch; 0 means at its arrival. */
   timeUnixMs: bigint;
-  /** OPTIONAL. What is measured, for people, at most 256 bytes; the first text given for a name is kept. */
+  /**
+   * OPTIONAL. What is measured, for people, at most 256 bytes without control characters; the first text given for a name
+   * is kept.
+   */
   help: string;
 }
 
 /** MetricLabel is one dimension of a series. */
 export interface MetricLabel {
-  /** REQUIRED. Name, `[a-z][a-z0-9_]{0,63}`, not `module`. */
+  /** REQUIRED. Name, `[a-z][a-z0-9_]{0,63}`, not `module`, and not `le`, which histograms use. */
   name: string;
-  /** OPTIONAL. Value, at most 256 bytes. */
+  /** OPTIONAL. Value, at most 256 bytes without control characters; an empty one is as if the label were not there. */
   value: string;
 }
 
@@ -1209,7 +1212,12 @@ export const ModuleMetrics: MessageFns<ModuleMetrics> = {
 
 /**
  * MetricsService takes the numbers that modules measure and shows them to the operator (`/metrics`, in the Prometheus
- * text form, as `modhost_module_<name>` with the label `module`) and to modules that may read them.
+ * text form, as `modhost_module_<name>` with the label `module`) and to modules that may read them. Series belong to the
+ * session: they vanish with it, so nothing that a module no longer measures stays on show.
+ *
+ * `/metrics` gives each name one kind and each sample one meaning: a name that another module already shows with another
+ * kind, or that would be a sample of somebody's histogram (`x_bucket`, `x_sum`, `x_count`), is left out there and counted
+ * in `modhost_series_hidden`; modules come by name. The rpcs give it all the same.
  */
 export type MetricsServiceService = typeof MetricsServiceService;
 export const MetricsServiceService = {
@@ -1217,9 +1225,10 @@ export const MetricsServiceService = {
    * Report sets series to their present values; the last value of a series counts. The batch is taken as a whole or
    * refused as a whole.
    *
-   * Errors: MISSING_PERMISSION (ask for report_metrics); FIELD_REQUIRED, INVALID_REQUEST (a name or label that breaks
-   * its rule, a series that changes its kind), OUT_OF_RANGE (a value that is not finite, a counter that goes back)
-   * (fix the call); QUOTA_EXCEEDED (more than `Limits.max_metric_series`: use fewer label values).
+   * Errors: MISSING_PERMISSION (ask for report_metrics); FIELD_REQUIRED (no metric, or one without name or value),
+   * INVALID_REQUEST (a name, label or help that breaks its rule, a name that changes its kind, a histogram whose buckets are
+   * not in order), OUT_OF_RANGE (a value that is not finite, a counter or a histogram's count that goes back, too many
+   * labels or buckets) (fix the call); QUOTA_EXCEEDED (more than `Limits.max_metric_series`: use fewer label values).
    */
   report: {
     path: "/modhost.v1.MetricsService/Report" as const,
@@ -1270,9 +1279,10 @@ export interface MetricsServiceServer extends UntypedServiceImplementation {
    * Report sets series to their present values; the last value of a series counts. The batch is taken as a whole or
    * refused as a whole.
    *
-   * Errors: MISSING_PERMISSION (ask for report_metrics); FIELD_REQUIRED, INVALID_REQUEST (a name or label that breaks
-   * its rule, a series that changes its kind), OUT_OF_RANGE (a value that is not finite, a counter that goes back)
-   * (fix the call); QUOTA_EXCEEDED (more than `Limits.max_metric_series`: use fewer label values).
+   * Errors: MISSING_PERMISSION (ask for report_metrics); FIELD_REQUIRED (no metric, or one without name or value),
+   * INVALID_REQUEST (a name, label or help that breaks its rule, a name that changes its kind, a histogram whose buckets are
+   * not in order), OUT_OF_RANGE (a value that is not finite, a counter or a histogram's count that goes back, too many
+   * labels or buckets) (fix the call); QUOTA_EXCEEDED (more than `Limits.max_metric_series`: use fewer label values).
    */
   report: handleUnaryCall<ReportRequest, ReportResponse>;
   /**
@@ -1296,9 +1306,10 @@ export interface MetricsServiceClient extends Client {
    * Report sets series to their present values; the last value of a series counts. The batch is taken as a whole or
    * refused as a whole.
    *
-   * Errors: MISSING_PERMISSION (ask for report_metrics); FIELD_REQUIRED, INVALID_REQUEST (a name or label that breaks
-   * its rule, a series that changes its kind), OUT_OF_RANGE (a value that is not finite, a counter that goes back)
-   * (fix the call); QUOTA_EXCEEDED (more than `Limits.max_metric_series`: use fewer label values).
+   * Errors: MISSING_PERMISSION (ask for report_metrics); FIELD_REQUIRED (no metric, or one without name or value),
+   * INVALID_REQUEST (a name, label or help that breaks its rule, a name that changes its kind, a histogram whose buckets are
+   * not in order), OUT_OF_RANGE (a value that is not finite, a counter or a histogram's count that goes back, too many
+   * labels or buckets) (fix the call); QUOTA_EXCEEDED (more than `Limits.max_metric_series`: use fewer label values).
    */
   report(
     request: ReportRequest,

@@ -1150,18 +1150,21 @@ export const ScheduledTask: MessageFns<ScheduledTask> = {
 
 /**
  * TimerService wakes a module by invocations on InvocationService.Serve. Timers and tasks belong to the session: they end
- * with the spawn and no successor hears of them. They run on the host's monotonic clock, so a change of the wall clock or
- * of the time zone does not touch them, and after a suspension of the machine each fires once, not once per missed tick.
+ * with the spawn and no successor hears of them; withdrawing manage_timers ends them as well. They run on the host's
+ * monotonic clock, so a change of the wall clock or of the time zone does not touch them. On Linux that clock stands still
+ * while the machine sleeps: what was due in an hour is due an hour after it woke. Where it runs on, and after a standstill
+ * of the host, each timer fires once, not once per missed tick. What falls due within 10 ms goes together.
  */
 export type TimerServiceService = typeof TimerServiceService;
 export const TimerServiceService = {
   /**
    * RegisterTimer starts a timer that ticks until it is cancelled or the session ends. The first tick comes one interval
-   * from now. Ticks do not overlap: one that falls due while the one before is unanswered, or while nobody serves, is
-   * counted as missed.
+   * from now, the others in whole intervals after that, however late one was. Ticks do not overlap: one that falls due
+   * while the one before is unanswered, or while nobody serves, is counted as missed. A tick has its interval for its
+   * answer, but at least 60 seconds and at most 10 minutes; then it is given up and the timer goes on.
    *
-   * Errors: MISSING_PERMISSION (ask for manage_timers); OUT_OF_RANGE (fix the interval); QUOTA_EXCEEDED (cancel others
-   * first).
+   * Errors: MISSING_PERMISSION (ask for manage_timers); OUT_OF_RANGE (fix the interval, or shorten the name);
+   * QUOTA_EXCEEDED (cancel others first).
    */
   registerTimer: {
     path: "/modhost.v1.TimerService/RegisterTimer" as const,
@@ -1189,10 +1192,10 @@ export const TimerServiceService = {
   },
   /**
    * ScheduleTask arranges one invocation at a later moment. A task that falls due while nobody serves waits for the next
-   * Serve stream of the session.
+   * Serve stream of the session. It has 10 minutes for its answer, and is not repeated once it was sent.
    *
    * Errors: MISSING_PERMISSION (ask for manage_timers); FIELD_REQUIRED (set `when`); OUT_OF_RANGE (more than 366 days
-   * ahead, or a payload over 64 KiB); QUOTA_EXCEEDED (cancel others first).
+   * ahead, a payload over 64 KiB, or a name over 64 bytes); QUOTA_EXCEEDED (cancel others first).
    */
   scheduleTask: {
     path: "/modhost.v1.TimerService/ScheduleTask" as const,
@@ -1238,11 +1241,12 @@ export const TimerServiceService = {
 export interface TimerServiceServer extends UntypedServiceImplementation {
   /**
    * RegisterTimer starts a timer that ticks until it is cancelled or the session ends. The first tick comes one interval
-   * from now. Ticks do not overlap: one that falls due while the one before is unanswered, or while nobody serves, is
-   * counted as missed.
+   * from now, the others in whole intervals after that, however late one was. Ticks do not overlap: one that falls due
+   * while the one before is unanswered, or while nobody serves, is counted as missed. A tick has its interval for its
+   * answer, but at least 60 seconds and at most 10 minutes; then it is given up and the timer goes on.
    *
-   * Errors: MISSING_PERMISSION (ask for manage_timers); OUT_OF_RANGE (fix the interval); QUOTA_EXCEEDED (cancel others
-   * first).
+   * Errors: MISSING_PERMISSION (ask for manage_timers); OUT_OF_RANGE (fix the interval, or shorten the name);
+   * QUOTA_EXCEEDED (cancel others first).
    */
   registerTimer: handleUnaryCall<RegisterTimerRequest, RegisterTimerResponse>;
   /**
@@ -1253,10 +1257,10 @@ export interface TimerServiceServer extends UntypedServiceImplementation {
   cancelTimer: handleUnaryCall<CancelTimerRequest, CancelTimerResponse>;
   /**
    * ScheduleTask arranges one invocation at a later moment. A task that falls due while nobody serves waits for the next
-   * Serve stream of the session.
+   * Serve stream of the session. It has 10 minutes for its answer, and is not repeated once it was sent.
    *
    * Errors: MISSING_PERMISSION (ask for manage_timers); FIELD_REQUIRED (set `when`); OUT_OF_RANGE (more than 366 days
-   * ahead, or a payload over 64 KiB); QUOTA_EXCEEDED (cancel others first).
+   * ahead, a payload over 64 KiB, or a name over 64 bytes); QUOTA_EXCEEDED (cancel others first).
    */
   scheduleTask: handleUnaryCall<ScheduleTaskRequest, ScheduleTaskResponse>;
   /**
@@ -1277,11 +1281,12 @@ export interface TimerServiceServer extends UntypedServiceImplementation {
 export interface TimerServiceClient extends Client {
   /**
    * RegisterTimer starts a timer that ticks until it is cancelled or the session ends. The first tick comes one interval
-   * from now. Ticks do not overlap: one that falls due while the one before is unanswered, or while nobody serves, is
-   * counted as missed.
+   * from now, the others in whole intervals after that, however late one was. Ticks do not overlap: one that falls due
+   * while the one before is unanswered, or while nobody serves, is counted as missed. A tick has its interval for its
+   * answer, but at least 60 seconds and at most 10 minutes; then it is given up and the timer goes on.
    *
-   * Errors: MISSING_PERMISSION (ask for manage_timers); OUT_OF_RANGE (fix the interval); QUOTA_EXCEEDED (cancel others
-   * first).
+   * Errors: MISSING_PERMISSION (ask for manage_timers); OUT_OF_RANGE (fix the interval, or shorten the name);
+   * QUOTA_EXCEEDED (cancel others first).
    */
   registerTimer(
     request: RegisterTimerRequest,
@@ -1320,10 +1325,10 @@ export interface TimerServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * ScheduleTask arranges one invocation at a later moment. A task that falls due while nobody serves waits for the next
-   * Serve stream of the session.
+   * Serve stream of the session. It has 10 minutes for its answer, and is not repeated once it was sent.
    *
    * Errors: MISSING_PERMISSION (ask for manage_timers); FIELD_REQUIRED (set `when`); OUT_OF_RANGE (more than 366 days
-   * ahead, or a payload over 64 KiB); QUOTA_EXCEEDED (cancel others first).
+   * ahead, a payload over 64 KiB, or a name over 64 bytes); QUOTA_EXCEEDED (cancel others first).
    */
   scheduleTask(
     request: ScheduleTaskRequest,
