@@ -15,6 +15,7 @@ import { HANDSHAKE_TIMEOUT_MS, MAX_CONCURRENT_STREAMS, MAX_CONNECTIONS, MAX_MESS
 import type { Guarantee } from '../sandbox/guarantee.js';
 import type { ResourceLimits } from '../sandbox/limits.js';
 import type { EventLimits } from '../services/event.js';
+import { MAX_METRIC_SERIES } from '../services/metrics-book.js';
 import { MIN_TIMER_INTERVAL_MS } from '../services/timer/service.js';
 import { MAX_TIMERS } from '../services/timer/session-timers.js';
 import { MAX_PENDING_INVOCATIONS } from '../session/invocation-desk.js';
@@ -33,7 +34,6 @@ const PLANNED = {
   maxRpcEndpoints: 64,
   maxApiMethods: 64,
   maxCallDepth: 8,
-  maxMetricSeries: 1_000,
   maxPipelinedCalls: 1_024,
 } as const;
 
@@ -67,6 +67,7 @@ export function sessionLimits(limits: ResourceLimits, calls: CallQuotaOptions, e
     maxPendingInvocations: MAX_PENDING_INVOCATIONS,
     maxTimers: MAX_TIMERS,
     minTimerIntervalMs: MIN_TIMER_INTERVAL_MS,
+    maxMetricSeries: MAX_METRIC_SERIES,
     ...PLANNED,
   };
 }

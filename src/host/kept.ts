@@ -9,6 +9,8 @@ import type { Clock } from '../core/clock.js';
 import type { Logger } from '../core/logger.js';
 import type { EventHub } from '../events/hub.js';
 import type { Served } from '../ipc/server.js';
+import { createMetricsService } from '../services/metrics.js';
+import { createMetricsBook, type MetricsBook } from '../services/metrics-book.js';
 import { createNotYetServed } from '../services/not-yet-served.js';
 import { createRpcService } from '../services/rpc.js';
 import { createTimers } from '../services/timer/service.js';
@@ -27,7 +29,7 @@ export const KEPT_SERVICES: readonly ServiceEntry[] = [
   { definition: StorageServiceService, served: false },
   { definition: FilesystemServiceService, served: true },
   { definition: TimerServiceService, served: true },
-  { definition: MetricsServiceService, served: false },
+  { definition: MetricsServiceService, served: true },
   { definition: ModuleServiceService, served: false },
   { definition: RpcServiceService, served: true },
 ];
@@ -42,6 +44,8 @@ export type KeptStatus = Pick<
 export interface Kept {
   /** What sessions have registered for people and programs outside. */
   readonly endpoints: EndpointBook;
+  /** What modules have measured. */
+  readonly metrics: MetricsBook;
   /** Before a spawn of the module starts. @throws HostError DATA_CORRUPT: the module must not run */
   prepare(slot: Slot): Promise<void>;
   /** The kept services of one session. */
@@ -66,9 +70,11 @@ export interface KeptParts {
 export function createKept(parts: KeptParts): Kept {
   const endpoints = createEndpointBook();
   const timers = createTimers(parts.clock);
+  const metrics = createMetricsBook(parts.clock);
   const files = createKeptFiles(parts.options, parts.clock, parts.log);
   return {
     endpoints,
+    metrics,
     async prepare(slot) {
       await files.prepare(slot);
     },
@@ -83,6 +89,10 @@ export function createKept(parts: KeptParts): Kept {
         }),
       },
       { definition: TimerServiceService, impl: timers.serve(session) },
+      {
+        definition: MetricsServiceService,
+        impl: createMetricsService(session, { book: metrics, modules: () => namesOf(parts) }),
+      },
       files.serve(session, module),
       ...KEPT_SERVICES.filter(({ served }) => !served).map(({ definition }) => ({
         definition,
@@ -106,4 +116,9 @@ export function createKept(parts: KeptParts): Kept {
       await files.close();
     },
   };
+}
+
+/** Names of the modules that the host knows. */
+function namesOf({ lifecycle }: KeptParts): string[] {
+  return (lifecycle()?.slots() ?? []).map(({ name }) => name);
 }

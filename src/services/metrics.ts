@@ -1,0 +1,47 @@
+import type { MetricsServiceService } from '../../gen/ts/modhost/v1/metrics.js';
+import { HostError } from '../contract/error.js';
+import type { ServiceImpl } from '../contract/service.js';
+import { nearest } from '../core/nearest.js';
+import type { Session } from '../session/session.js';
+import type { MetricsBook } from './metrics-book.js';
+import { seriesPage } from './metrics-page.js';
+
+/** What the service must know of the host. */
+export interface MetricsServiceParts {
+  readonly book: MetricsBook;
+  /** Every module that the host knows, in any order. */
+  modules(): Iterable<string>;
+}
+
+/** Answers MetricsService for one spawn. */
+export function createMetricsService(
+  session: Session,
+  { book, modules }: MetricsServiceParts,
+): ServiceImpl<typeof MetricsServiceService> {
+  const own = book.open(session);
+  return {
+    async report({ metrics }) {
+      return { series: own.report(metrics) };
+    },
+    async getModuleMetrics({ module, pageSize, pageToken }) {
+      if (module === '') throw new HostError('FIELD_REQUIRED', 'module is required: a name');
+      assertKnown(module, modules());
+      const { parts, nextPageToken } = seriesPage([''], () => book.series(module), pageSize, pageToken);
+      return { metrics: parts.flatMap(({ metrics }) => metrics), nextPageToken };
+    },
+    async getAllMetrics({ pageSize, pageToken }) {
+      const { parts, nextPageToken } = seriesPage(book.modules(), book.series, pageSize, pageToken);
+      return { modules: parts, nextPageToken };
+    },
+  };
+}
+
+function assertKnown(module: string, modules: Iterable<string>): void {
+  const known = [...modules];
+  if (known.includes(module)) return;
+  const near = nearest(module, known);
+  throw new HostError(
+    'MODULE_NOT_FOUND',
+    `the host knows no such module${near === undefined ? '' : `; did you mean ${near}?`}`,
+  );
+}
