@@ -16,6 +16,13 @@ import type { Guarantee } from '../sandbox/guarantee.js';
 import type { ResourceLimits } from '../sandbox/limits.js';
 import type { EventLimits } from '../services/event.js';
 import { MAX_METRIC_SERIES } from '../services/metrics-book.js';
+import {
+  DEFAULT_STORAGE_MB,
+  MAX_KEY_BYTES,
+  MAX_STORAGE_KEYS,
+  MAX_STORAGE_TREES,
+  MAX_VALUE_BYTES,
+} from '../services/storage/limits.js';
 import { MIN_TIMER_INTERVAL_MS } from '../services/timer/service.js';
 import { MAX_TIMERS } from '../services/timer/session-timers.js';
 import { MAX_PENDING_INVOCATIONS } from '../session/invocation-desk.js';
@@ -26,11 +33,6 @@ import { LOG_BYTES_PER_SECOND, MAX_LOG_LINE_BYTES } from './log-book.js';
 const PLANNED = {
   fastCallsPerSecond: 100_000,
   fastCallBurst: 200_000,
-  storageMb: 256,
-  maxStorageKeys: 1_000_000,
-  maxStorageTrees: 64,
-  maxKeyBytes: 1_024,
-  maxValueBytes: 1024 * 1024,
   maxRpcEndpoints: 64,
   maxApiMethods: 64,
   maxCallDepth: 8,
@@ -38,7 +40,12 @@ const PLANNED = {
 } as const;
 
 /** Every bound of one session, in the contract's form. */
-export function sessionLimits(limits: ResourceLimits, calls: CallQuotaOptions, events: EventLimits): Limits {
+export function sessionLimits(
+  limits: ResourceLimits,
+  calls: CallQuotaOptions,
+  events: EventLimits,
+  storageMb = DEFAULT_STORAGE_MB,
+): Limits {
   return {
     handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS,
     startTimeoutMs: limits.startTimeoutMs,
@@ -68,6 +75,11 @@ export function sessionLimits(limits: ResourceLimits, calls: CallQuotaOptions, e
     maxTimers: MAX_TIMERS,
     minTimerIntervalMs: MIN_TIMER_INTERVAL_MS,
     maxMetricSeries: MAX_METRIC_SERIES,
+    storageMb,
+    maxStorageKeys: MAX_STORAGE_KEYS,
+    maxStorageTrees: MAX_STORAGE_TREES,
+    maxKeyBytes: MAX_KEY_BYTES,
+    maxValueBytes: MAX_VALUE_BYTES,
     ...PLANNED,
   };
 }

@@ -19,6 +19,7 @@ import type { Session } from '../session/session.js';
 import type { Audit } from './audit.js';
 import type { ServiceEntry } from './facts.js';
 import { createKeptFiles } from './kept-files.js';
+import { createKeptStorage } from './kept-storage.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { HostOptions } from './options.js';
 import type { ServedModule } from './parts.js';
@@ -26,7 +27,7 @@ import type { Slot } from './slot.js';
 
 /** The services by which the host keeps something for its modules, and whether each is served. */
 export const KEPT_SERVICES: readonly ServiceEntry[] = [
-  { definition: StorageServiceService, served: false },
+  { definition: StorageServiceService, served: true },
   { definition: FilesystemServiceService, served: true },
   { definition: TimerServiceService, served: true },
   { definition: MetricsServiceService, served: true },
@@ -72,11 +73,13 @@ export function createKept(parts: KeptParts): Kept {
   const timers = createTimers(parts.clock);
   const metrics = createMetricsBook(parts.clock);
   const files = createKeptFiles(parts.options, parts.clock, parts.log);
+  const storage = createKeptStorage(parts.options, parts.clock, parts.log);
   return {
     endpoints,
     metrics,
     async prepare(slot) {
       await files.prepare(slot);
+      await storage.prepare(slot);
     },
     serve: (session, module) => [
       {
@@ -94,26 +97,27 @@ export function createKept(parts: KeptParts): Kept {
         impl: createMetricsService(session, { book: metrics, modules: () => namesOf(parts) }),
       },
       files.serve(session, module),
+      storage.serve(session, module),
       ...KEPT_SERVICES.filter(({ served }) => !served).map(({ definition }) => ({
         definition,
         impl: createNotYetServed(definition),
       })),
     ],
-    status: ({ name, running }) => ({
+    status: (slot) => ({
       rpcMethods: [...endpoints.endpoints(), ...endpoints.overrides()]
-        .filter(({ module }) => module === name)
+        .filter(({ module }) => module === slot.name)
         .map(({ method }) => method)
         .sort(),
-      commandSet: endpoints.commandSets().find(({ module }) => module === name)?.spec.name ?? '',
+      commandSet: endpoints.commandSets().find(({ module }) => module === slot.name)?.spec.name ?? '',
       apiVersion: 0,
-      timers: running === undefined ? 0 : timers.count(running.spawn.session),
-      storageBytes: 0n,
-      storageKeys: 0n,
+      timers: slot.running === undefined ? 0 : timers.count(slot.running.spawn.session),
+      ...storage.status(slot),
       provides: [],
     }),
     async close() {
       timers.close();
       await files.close();
+      await storage.close();
     },
   };
 }

@@ -15,6 +15,7 @@ import type { IdentityBook } from '../sandbox/identity.js';
 import { effectiveLimits, type SomeLimits } from '../sandbox/limits.js';
 import { assertMinimum } from '../sandbox/minimum.js';
 import type { Sandbox } from '../sandbox/open.js';
+import { storageQuotaMb } from '../services/storage/limits.js';
 import { createGrants } from '../session/grants.js';
 import { createCallQuota, DEFAULT_CALL_BURST, DEFAULT_CALLS_IN_FLIGHT } from '../session/quota.js';
 import { sessionLimits } from './facts.js';
@@ -99,7 +100,7 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
       withheld: PERMISSIONS.filter((asked) => manifest.capabilities.includes(asked) && !granted.includes(asked)),
       containment: network?.contain(containment) ?? containment,
       network,
-      limits: sessionLimits(limits, calls, parts.eventLimits),
+      limits: sessionLimits(limits, calls, parts.eventLimits, storageQuotaMb(manifest.storage.quotaMb)),
       config,
       redactor,
       sdk: '',
