@@ -113,7 +113,7 @@ export function createConfigChange(parts: ConfigChangeParts): ConfigChangeContro
       grants.withdraw(permission);
       parts.audit.record({ kind: 'PERMISSION_WITHDRAWN', moduleId: name, permissions: [permission] });
     }
-    return granted.every((permission) => grants.has(permission));
+    return granted.every((permission) => grants.list().includes(permission));
   };
 
   const entriesOf = (module: string, answers: readonly ConfigAnswer[]): ConfigChange[] =>

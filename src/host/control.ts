@@ -5,6 +5,7 @@ import { EventType } from '../../gen/ts/modhost/event/v1/event.js';
 import { LogLevel } from '../../gen/ts/modhost/v1/log.js';
 import type { AuditFilter, HostControl, LogFilter } from '../admin/host-control.js';
 import { HostError } from '../contract/error.js';
+import type { EventCatalogue } from '../contract/event-type.js';
 import { DEFAULT_SANDBOX_MINIMUM, sandboxMinimumText } from '../contract/guarantee.js';
 import { PROTOCOL_MAX, PROTOCOL_MIN } from '../contract/protocol.js';
 import { nearest } from '../core/nearest.js';
@@ -18,6 +19,7 @@ import type { ConfigChangeControl } from './config-change.js';
 import { wireGuarantee } from './facts.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { NodeWatch } from './node-status.js';
+import { observationOf } from './observation-report.js';
 import type { HostParts } from './parts.js';
 import type { Slot } from './slot.js';
 import { brokenStatus, statusOf as moduleStatus } from './slot-status.js';
@@ -33,6 +35,7 @@ export interface ControlParts extends HostParts {
   hub: EventHub;
   lifecycle: Lifecycle;
   configChange: ConfigChangeControl;
+  catalogue: EventCatalogue;
   confinement: Confinement;
   nodeWatch: NodeWatch;
   budget: NodeBudget;
@@ -199,17 +202,16 @@ export function createHostControl(parts: ControlParts): HostControl {
     commands: (name) => commands.list(name),
     runCommand: (request, signal) => commands.run(request, signal),
     top: (intervalMs, signal) => streamTop({ ...parts, dataDir: options.dataDir }, intervalMs, signal),
-    observation: notYet,
+    observation(name, reset) {
+      assertKnown(name);
+      return observationOf(lifecycle.slot(name) as Slot, parts, reset);
+    },
     applyConfig: (signal) => parts.configChange.apply(signal),
     requestStop: (timeoutMs) => parts.requestStop(timeoutMs),
     devchain: options.devchain,
     noteCommand: (command, moduleName) =>
       parts.audit.record({ kind: 'OPERATOR', moduleId: moduleName, message: command }),
   };
-}
-
-function notYet(): never {
-  throw new HostError('NOT_YET_SERVED', 'this version of the host does not serve it');
 }
 
 function logFilter({ modules, minLevel }: LogFilter): (line: { module: string; level: LogLevel }) => boolean {

@@ -51,6 +51,7 @@ import { createLogBook } from './log-book.js';
 import { createNodeEventPublisher } from './node-events.js';
 import { createNodeLink } from './node-link.js';
 import { createNodeWatch } from './node-status.js';
+import { createObservations } from './observation.js';
 import { assertOptions, type HostOptions, type ModuleSettings, withRealDirectories } from './options.js';
 import type { HostParts } from './parts.js';
 import { createSessionFacts } from './session-facts.js';
@@ -133,6 +134,7 @@ export function createHost(given: HostOptions): Host {
   const catalogue = readEventTypes(registry);
   const audit = createAudit(clock);
   const settings = createSettingsBook(options);
+  const observations = createObservations(clock);
   const hub = createEventHub({ clock, log, catalogue });
   const lifecycleEvents = createLifecycleEvents(hub);
   const { node } = options;
@@ -171,10 +173,11 @@ export function createHost(given: HostOptions): Host {
   let started: { lifecycle: ReturnType<typeof createLifecycle>; control: HostControl } | undefined;
   let stopped: Promise<void> | undefined;
 
-  const kept = createKept({ options, clock, log, hub, audit, lifecycle: () => started?.lifecycle });
+  const kept = createKept({ options, clock, log, hub, audit, wire, lifecycle: () => started?.lifecycle });
   const parts: HostParts = {
     kept,
     settings,
+    observations,
     switches: createSwitches(join(options.dataDir, SWITCHES_FILE)),
     options,
     version,
@@ -204,6 +207,7 @@ export function createHost(given: HostOptions): Host {
           limits: DEFAULT_EVENT_LIMITS,
           clock,
           random: Math.random,
+          use: observations.of(session.identity.moduleId),
         },
       });
     },
@@ -269,6 +273,7 @@ export function createHost(given: HostOptions): Host {
       audit,
       hub,
       lifecycle,
+      catalogue,
       configChange,
       confinement,
       nodeWatch,

@@ -4,6 +4,7 @@ import type { Clock } from '../core/clock.js';
 import type { Logger } from '../core/logger.js';
 import type { Manifest } from '../manifest/manifest.js';
 import { addressKind, parseAddress } from '../network/address-policy.js';
+import type { Parties } from '../network/counters.js';
 import { createGateway } from '../network/gateway.js';
 import {
   grantWords,
@@ -55,6 +56,8 @@ export interface ModuleNetworkOptions {
   readonly clock: Clock;
   /** Its lines are the host's about this module. */
   readonly log: Logger;
+  /** Hears who speaks with whom. */
+  readonly onOpened: (parties: Parties) => void;
   /** Connections from outside cannot reach the module any more: it has to end. */
   readonly onBroken: (error: HostError) => void;
 }
@@ -91,7 +94,8 @@ export function planModuleNetwork(options: ModuleNetworkOptions): ModuleNetwork 
 
 function createModuleNetwork(options: ModuleNetworkOptions, plan: NetworkPlan, policy: NetworkPolicy): ModuleNetwork {
   const { manifest, clock, log } = options;
-  const gateway = createGateway({ module: manifest.name, plan, policy, resolver: options.resolver, clock, log });
+  const { resolver, onOpened } = options;
+  const gateway = createGateway({ module: manifest.name, plan, policy, resolver, clock, log, onOpened });
   const words = grantWords(plan.grants);
   let attachment: NetworkAttachment | undefined;
   let closing: Promise<void> | undefined;

@@ -13,6 +13,7 @@ export interface ModuleWatchParts extends Pick<HostParts, 'log' | 'lifecycleEven
   group: ResourceGroup | undefined;
   dataDir: string;
   limits: ResourceLimits;
+  onSample(usage: LiveUsage): void;
 }
 
 const TYPES: Readonly<Record<WatchedResource, ResourceType>> = {
@@ -41,6 +42,7 @@ export function watchSpawn(parts: ModuleWatchParts): SpawnWatch | undefined {
     group,
     dataDir,
     limits,
+    onSample: parts.onSample,
     onWarning(warning) {
       const { resource, usage, limit } = warning;
       parts.log.warn({ module: name, resource, usage, limit }, `${name} uses most of what it may have of ${resource}`);

@@ -7,6 +7,7 @@ import type { Session } from '../session/session.js';
 import type { Kept } from './kept.js';
 import type { LifecycleEvents } from './lifecycle-events.js';
 import type { LogBook } from './log-book.js';
+import type { Observations } from './observation.js';
 import type { HostOptions } from './options.js';
 import type { SettingsBook } from './settings-book.js';
 import type { Running, Slot } from './slot.js';
@@ -36,6 +37,8 @@ export interface HostParts {
   resolver: NameResolver;
   /** What the host keeps for its modules. */
   kept: Kept;
+  /** What modules are seen to use. */
+  observations: Observations;
   /** What the operator says of each module, as it is in force. */
   settings: SettingsBook;
   /** Which modules the operator has switched on and off. */

@@ -24,6 +24,7 @@ import { secretTexts } from './module-config.js';
 import type { ModuleHealth } from './module-health.js';
 import { type NetworkedStart, planModuleNetwork } from './module-network.js';
 import { watchSpawn } from './module-watch.js';
+import { observeSpawn } from './observation-report.js';
 import type { HostParts } from './parts.js';
 import { redactedProcess } from './redacted-process.js';
 import type { Running, Slot } from './slot.js';
@@ -74,6 +75,7 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
     const data = join(parts.options.dataDir, 'modules', slot.name);
     mkdirSync(data, { recursive: true, mode: 0o700 });
     if (identity !== undefined) chownSync(data, identity.uid, identity.gid);
+    const seen = parts.observations.of(slot.name);
     const redactor = createRedactor();
     redactor.learn(secretTexts(manifest, config));
     const log = parts.logBook.forModule(slot.name, LOG_BYTES_PER_SECOND, redactor);
@@ -88,6 +90,7 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
           resolver: parts.resolver,
           clock: parts.clock,
           log: hostLog,
+          onOpened: seen.connected,
           onBroken: (error) => running.spawn?.fail(error),
         });
     const containment = external ? externalContainment() : confinement.engine.containment();
@@ -119,7 +122,7 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
     const spawning = createSpawn(parts.spawnRoom, {
       moduleId: slot.name,
       version: manifest.version,
-      grants: createGrants(granted),
+      grants: createGrants(granted, seen.asked),
       quota: createCallQuota(calls, parts.clock),
       owner: identity,
       startTimeoutMs: limits.startTimeoutMs,
@@ -128,6 +131,7 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
       redact: redactor.redact,
       serve: (session) => parts.serve(session, { slot, running, external }),
       onDecision(decision) {
+        seen.decided(decision);
         running.calls.total += 1n;
         if (decision.allowed) return;
         if (decision.reason !== undefined) slot.errors.add(decision.reason);
@@ -180,7 +184,15 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
     });
     try {
       running.spawn = await spawning;
-      running.watch = watchSpawn({ ...parts, watch, spawn: running.spawn, group, dataDir: data, limits });
+      running.watch = watchSpawn({
+        ...parts,
+        ...{ watch, spawn: running.spawn, group, dataDir: data, limits },
+        onSample(usage) {
+          seen.measured(usage, running.announced);
+          seen.stored(parts.kept.status(slot).storageBytes);
+        },
+      });
+      observeSpawn(seen, running);
     } catch (error) {
       await network?.close();
       log.close();

@@ -47,8 +47,18 @@ export interface Ledger {
   use(): NetworkUse;
 }
 
-/** Makes the books of one module's network, counting from nothing. */
-export function createLedger(grants: NetworkGrants, limits: NetworkLimits, clock: Clock, log: Logger): Ledger {
+/**
+ * Makes the books of one module's network, counting from nothing.
+ *
+ * @param onOpened hears who speaks with whom, each time that it comes about
+ */
+export function createLedger(
+  grants: NetworkGrants,
+  limits: NetworkLimits,
+  clock: Clock,
+  log: Logger,
+  onOpened: (parties: Parties) => void = () => {},
+): Ledger {
   const newcomers = { ratePerSecond: limits.newPerSecond, burst: limits.newBurst };
   // each direction has its own: a flood of strangers must not keep the module from its own targets
   const starts = { out: createTokenBucket(newcomers, clock), in: createTokenBucket(newcomers, clock) };
@@ -98,6 +108,7 @@ export function createLedger(grants: NetworkGrants, limits: NetworkLimits, clock
           address = reached;
           open += 1;
           counts.opened += 1n;
+          onOpened(parties);
           log.debug({ ...parties, address }, 'a module is connected');
         },
         sent(bytes) {

@@ -6,7 +6,7 @@ import type { Clock } from '../core/clock.js';
 import type { Logger } from '../core/logger.js';
 import { createTokenBucket } from '../core/token-bucket.js';
 import { createLocalNetworks, type LocalNetworks } from './address-policy.js';
-import { createLedger, type Entry } from './counters.js';
+import { createLedger, type Entry, type Parties } from './counters.js';
 import { type DialAddress, dialDirectly } from './dial.js';
 import { type Endpoint, endpointText } from './grants.js';
 import { type InboundPorts, type Inside, openInboundPorts } from './inbound.js';
@@ -28,6 +28,8 @@ export interface GatewayOptions {
   readonly resolver: NameResolver;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Hears who speaks with whom, each time that it comes about. */
+  readonly onOpened?: (parties: Parties) => void;
   /** Default: the host's own network. */
   readonly dial?: DialAddress;
   /** Default: as the system lists them. */
@@ -60,7 +62,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   const { module, plan, policy, resolver, clock } = options;
   const limits = options.limits ?? NETWORK_LIMITS;
   const log = options.log.child({ module, event: 'network' });
-  const ledger = createLedger(plan.grants, limits, clock, log);
+  const ledger = createLedger(plan.grants, limits, clock, log, options.onOpened);
   const budget = createTokenBucket({ ratePerSecond: limits.bytesPerSecond, burst: limits.bytesBurst }, clock);
   const exchanges = createExchanges(ledger, budget, limits, clock);
   const outbound = createOutbound({

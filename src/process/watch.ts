@@ -46,6 +46,8 @@ export interface WatchedSpawn {
   readonly limits: ResourceLimits;
   /** Called once for each time that a resource comes near its limit. */
   onWarning(warning: LimitWarning): void;
+  /** Hears of every look at it. */
+  onSample?(usage: LiveUsage): void;
   /** The module is over a limit that nobody else holds, and must be ended. Called at most once. */
   onBreach(error: HostError): void;
 }
@@ -274,6 +276,7 @@ function watchSpawn({ clock, logger, powers }: WatchOptions, spawn: WatchedSpawn
       dataBytes,
       measuredUnixMs: clock.unixMs(),
     };
+    spawn.onSample?.(usage);
     if (isYielding) lowerPriority(processes.members);
     judgeShares(processes, files, window);
     const again = [judgeMemory(processes), judgeDisk(dataBytes, walked), judgePids(processes)];

@@ -54,6 +54,11 @@ export interface EventServiceParts {
   clock: Clock;
   /** Numbers in [0, 1). */
   random: () => number;
+  /** Hears what the module subscribes to and publishes. */
+  use?: {
+    subscribed(types: Iterable<EventType>, needed: Iterable<Permission>): void;
+    published(type: EventType, topic: string | undefined): void;
+  };
 }
 
 /** Types that a walk is made of; a subscription with a cursor names both. */
@@ -93,6 +98,7 @@ export function createEventService(
         throwIfAborted(context.signal);
         rules.assertPermitted(filter);
         member.subscribe({ filter, walk });
+        parts.use?.subscribed(filter.types, rules.permissions(filter));
       } finally {
         opening = false;
       }
@@ -108,6 +114,7 @@ export function createEventService(
       if (subscription.walks) assertWalks(filter);
       rules.assertPermitted(filter);
       const afterSequence = member.update(filter);
+      parts.use?.subscribed(filter.types, rules.permissions(filter));
       rules.watch(filter, (error) => subscription.close(error));
       return { afterSequence };
     },
@@ -121,6 +128,8 @@ export function createEventService(
           retryAfterMs: waitMs,
         });
       }
+      const topic = payload.$case === 'topic' ? payload.value.topic : undefined;
+      parts.use?.published(catalogue.byCase(payload.$case).type, topic);
       return hub.publish(payload, { source: moduleId });
     },
 
@@ -173,6 +182,8 @@ interface FilterRules {
   parse(types: readonly EventType[], topics: readonly string[]): EventFilter;
   /** @throws MISSING_PERMISSION */
   assertPermitted(filter: EventFilter): void;
+  /** What the filter needs beside subscribe_events. */
+  permissions(filter: EventFilter): Permission[];
   /** Calls back once when a permission that the filter needs is withdrawn; replaces the watch before. */
   watch(filter: EventFilter, onWithdrawn: (error: HostError) => void): void;
   unwatch(): void;
@@ -210,9 +221,10 @@ function createFilterRules(session: Session, catalogue: EventCatalogue): FilterR
         details: { permission, eventType: missing.type },
       });
     },
+    permissions: (filter) => [...new Set(needed(filter).map(({ permission }) => permission))],
     watch(filter, onWithdrawn) {
       rules.unwatch();
-      watches = [...new Set(needed(filter).map(({ permission }) => permission))].map((permission) =>
+      watches = rules.permissions(filter).map((permission) =>
         session.grants.onWithdraw(permission, () =>
           onWithdrawn(
             new HostError('PERMISSION_WITHDRAWN', `the operator took back ${capabilityName(permission)}`, {

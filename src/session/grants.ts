@@ -2,6 +2,7 @@ import { PERMISSIONS, type Permission } from '../contract/permission.js';
 
 /** What one session may do; the operator can take a permission back while calls run. */
 export interface Grants {
+  /** Asks because the module needs it; to show what is granted, use `list`. */
   has(permission: Permission): boolean;
   /** Granted permissions, in the order of the contract. */
   list(): readonly Permission[];
@@ -13,8 +14,15 @@ export interface Grants {
   onWithdraw(permission: Permission, listener: () => void): () => void;
 }
 
-/** Makes the grants of one session. */
-export function createGrants(granted: Iterable<Permission>): Grants {
+/**
+ * Makes the grants of one session.
+ *
+ * @param onAsked hears of each question whether a permission is there, and its answer
+ */
+export function createGrants(
+  granted: Iterable<Permission>,
+  onAsked: (permission: Permission, held: boolean) => void = () => {},
+): Grants {
   const held = new Set(granted);
   const listeners = new Map<Permission, Set<() => void>>();
   const withdraw = (permission: Permission): void => {
@@ -24,7 +32,11 @@ export function createGrants(granted: Iterable<Permission>): Grants {
     for (const listener of waiting ?? []) listener();
   };
   return {
-    has: (permission) => held.has(permission),
+    has(permission) {
+      const isHeld = held.has(permission);
+      onAsked(permission, isHeld);
+      return isHeld;
+    },
     list: () => PERMISSIONS.filter((permission) => held.has(permission)),
     withdraw,
     withdrawAll() {
