@@ -73,6 +73,12 @@ python = "/usr/bin/python3"
 # node = "/usr/bin/node"         # by default the one that runs the host
 # java = "/usr/bin/java"
 
+# Which module answers a service for all others; without a word the node does, where it has it.
+[providers]
+# lightning = "lightning-node"
+# payment = "pay-server"
+# governance = "proposals"
+
 [log]
 level = "info"                   # trace, debug, info, warn, error
 format = "auto"                  # "pretty" on a terminal, else "json"
@@ -88,4 +94,5 @@ unsigned = false                 # true: run it although nobody has vouched for 
 # config = { depth = 6 }         # values for the manifest's [config]
 # extra_read_only = ["/etc/ssl/certs"]
 # network = { outbound = ["pool.example:3333"], inbound = [3333] }  # or true: all that its manifest asks for
+# allowed_callers = ["pay-server"]  # modules that may call it; by default those that it and its manifest allow
 `;

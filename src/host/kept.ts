@@ -5,6 +5,7 @@ import { ModuleServiceService } from '../../gen/ts/modhost/v1/module.js';
 import { RpcServiceService } from '../../gen/ts/modhost/v1/rpc.js';
 import { StorageServiceService } from '../../gen/ts/modhost/v1/storage.js';
 import { TimerServiceService } from '../../gen/ts/modhost/v1/timer.js';
+import type { StrictWire } from '../contract/strict-wire.js';
 import type { Clock } from '../core/clock.js';
 import type { Logger } from '../core/logger.js';
 import type { EventHub } from '../events/hub.js';
@@ -21,6 +22,7 @@ import type { ServiceEntry } from './facts.js';
 import { createKeptFiles } from './kept-files.js';
 import { createKeptStorage } from './kept-storage.js';
 import type { Lifecycle } from './lifecycle.js';
+import { createModuleCalls } from './module-calls.js';
 import type { HostOptions } from './options.js';
 import type { ServedModule } from './parts.js';
 import type { Slot } from './slot.js';
@@ -31,7 +33,7 @@ export const KEPT_SERVICES: readonly ServiceEntry[] = [
   { definition: FilesystemServiceService, served: true },
   { definition: TimerServiceService, served: true },
   { definition: MetricsServiceService, served: true },
-  { definition: ModuleServiceService, served: false },
+  { definition: ModuleServiceService, served: true },
   { definition: RpcServiceService, served: true },
 ];
 
@@ -63,6 +65,7 @@ export interface KeptParts {
   readonly log: Logger;
   readonly hub: EventHub;
   readonly audit: Audit;
+  readonly wire: StrictWire;
   /** Modules as they stand; undefined until the host has begun. */
   lifecycle(): Lifecycle | undefined;
 }
@@ -72,6 +75,7 @@ export function createKept(parts: KeptParts): Kept {
   const endpoints = createEndpointBook();
   const timers = createTimers(parts.clock);
   const metrics = createMetricsBook(parts.clock);
+  const moduleCalls = createModuleCalls(parts);
   const files = createKeptFiles(parts.options, parts.clock, parts.log);
   const storage = createKeptStorage(parts.options, parts.clock, parts.log);
   return {
@@ -96,6 +100,7 @@ export function createKept(parts: KeptParts): Kept {
         definition: MetricsServiceService,
         impl: createMetricsService(session, { book: metrics, modules: () => namesOf(parts) }),
       },
+      ...moduleCalls.serve(session, module),
       files.serve(session, module),
       storage.serve(session, module),
       ...KEPT_SERVICES.filter(({ served }) => !served).map(({ definition }) => ({
@@ -104,15 +109,14 @@ export function createKept(parts: KeptParts): Kept {
       })),
     ],
     status: (slot) => ({
+      ...moduleCalls.status(slot),
       rpcMethods: [...endpoints.endpoints(), ...endpoints.overrides()]
         .filter(({ module }) => module === slot.name)
         .map(({ method }) => method)
         .sort(),
       commandSet: endpoints.commandSets().find(({ module }) => module === slot.name)?.spec.name ?? '',
-      apiVersion: 0,
       timers: slot.running === undefined ? 0 : timers.count(slot.running.spawn.session),
       ...storage.status(slot),
-      provides: [],
     }),
     async close() {
       timers.close();

@@ -13,6 +13,7 @@ import type { NodeApi } from '../node/node-api.js';
 import type { RestartTimes } from '../process/restart.js';
 import type { SomeLimits } from '../sandbox/limits.js';
 import { networkPolicy } from './network-policy.js';
+import type { Providers } from './providers.js';
 
 /** What the operator says of one module; every key is optional. */
 export interface ModuleSettings {
@@ -36,6 +37,8 @@ export interface ModuleSettings {
   extraReadOnly?: readonly string[];
   /** What it may do on the network, each thing where its manifest asks for it; `true`: all of that. Default nothing. */
   network?: ModuleNetworkSettings;
+  /** Modules that may call it, out of those that it and its manifest allow. Default all of those. */
+  allowedCallers?: readonly string[];
 }
 
 /** Grants of one module; `true` covers no address that is not public, such a one has to be listed. */
@@ -97,6 +100,8 @@ export interface HostOptions {
   /** Caps over what manifests ask. */
   limits?: SomeLimits;
   network?: NetworkSettings;
+  /** Which module answers the Lightning, the payment and the governance service for all others. Default the node. */
+  providers?: Providers;
   /** The JSON-RPC front door; default closed. */
   rpc?: RpcSettings;
   /** Turns the names that modules may reach into addresses; default what this machine knows. */

@@ -75,7 +75,7 @@ export interface SessionServiceParts {
   templates: TemplateWatch;
   events: EventServiceParts;
   health: HealthBook;
-  /** What the host keeps for the module, as services. */
+  /** What the host keeps for the module, as services, and what other modules answer for it in place of the node. */
   kept: readonly Served[];
   /** Hears of every block of the module that the node accepted. */
   onBlockAccepted(raw: Uint8Array): void;
@@ -85,7 +85,7 @@ export interface SessionServiceParts {
 export function createSessionServices(session: Session, parts: SessionServiceParts): Served[] {
   const { node, denylists, templates } = parts;
   const { moduleId } = session.identity;
-  return [
+  const own: Served[] = [
     { definition: SessionServiceService, impl: createSessionService(session, parts.facts) },
     { definition: LogServiceService, impl: createLogService(parts.log) },
     { definition: EventServiceService, impl: createEventService(session, parts.events) },
@@ -103,7 +103,9 @@ export function createSessionServices(session: Session, parts: SessionServicePar
     { definition: GovernanceServiceService, impl: createGovernanceService({ node }) },
     { definition: InvocationServiceService, impl: createInvocationService(session) },
     { definition: HealthServiceService, impl: createHealthService(parts.health) },
-    ...parts.kept,
     ...NOT_YET_SERVED.map((definition) => ({ definition, impl: createNotYetServed(definition) })),
   ];
+  // what a module answers in place of the node is not asked of the node
+  const replaced = new Set(parts.kept.map(({ definition }) => definition));
+  return [...own.filter(({ definition }) => !replaced.has(definition)), ...parts.kept];
 }

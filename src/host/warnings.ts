@@ -4,6 +4,7 @@ import { printableLine } from '../core/printable.js';
 import { missingGuarantees, missingText } from '../sandbox/minimum.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { HostOptions } from './options.js';
+import { PROVIDED_SERVICES } from './providers.js';
 import type { Confinement } from './start-module.js';
 import type { Switches } from './switches.js';
 
@@ -20,7 +21,12 @@ export interface WarnedParts {
 
 /** What an operator should not overlook, the most serious first. */
 export function warningsOf({ options, lifecycle, confinement, switches }: WarnedParts): Warning[] {
-  return [...switchWarnings(switches), ...confinementWarnings(options, confinement), ...moduleWarnings(lifecycle)];
+  return [
+    ...switchWarnings(switches),
+    ...confinementWarnings(options, confinement),
+    ...providerWarnings(options, lifecycle),
+    ...moduleWarnings(lifecycle),
+  ];
 }
 
 function switchWarnings(switches: Switches): Warning[] {
@@ -56,6 +62,17 @@ function confinementWarnings(
     warnings.push(warn('running_as_root', text));
   }
   return warnings;
+}
+
+/** A provider that is not there is told at once, and not first by the modules that need it. */
+function providerWarnings({ providers = {} }: HostOptions, lifecycle: WarnedParts['lifecycle']): Warning[] {
+  const known = new Set([...lifecycle.slots(), ...lifecycle.broken()].map(({ name }) => name));
+  return PROVIDED_SERVICES.flatMap((service) => {
+    const name = providers[service];
+    if (name === undefined || known.has(name)) return [];
+    const text = `providers.${service} names ${name}, a module that is not there: nobody answers the ${service} service`;
+    return [{ code: 'unknown_provider', message: printableLine(text, MAX_WARNING_CHARS), module: name }];
+  });
 }
 
 function moduleWarnings(lifecycle: WarnedParts['lifecycle']): Warning[] {

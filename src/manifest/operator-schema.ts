@@ -5,7 +5,7 @@ import { nearest } from '../core/nearest.js';
 import { configKeyRefusal } from './config-schema.js';
 import { boolean, field, integer, isTable, list, map, type Refusal, refuse, table, text, word } from './field.js';
 import { limitsTable } from './limits-table.js';
-import { hostAndPort, nameRefusal } from './rules.js';
+import { hostAndPort, moduleName, nameRefusal } from './rules.js';
 
 /** Most modules of one host that a file may name. */
 const MAX_MODULES = 1_000;
@@ -112,15 +112,11 @@ const moduleTable = () =>
     secrets: map(configKeyRefusal, secretSource(), MAX_LIST).optional(),
     extra_read_only: list(path(), MAX_LIST).optional(),
     network: networkGrants().optional(),
+    allowed_callers: list(moduleName(), MAX_LIST).optional(),
   });
 
 /** Tables and keys of the design that this version does not act on: accepting them would be a promise not kept. */
-export const NOT_YET_SERVED: readonly (readonly string[])[] = [
-  ['registry'],
-  ['providers'],
-  ['trust'],
-  ['modules', '*', 'version'],
-];
+export const NOT_YET_SERVED: readonly (readonly string[])[] = [['registry'], ['trust'], ['modules', '*', 'version']];
 
 /** The grammar of the operator's file, table by table. */
 export function operatorSchema() {
@@ -142,6 +138,11 @@ export function operatorSchema() {
     log: table({
       level: word('trace', 'debug', 'info', 'warn', 'error').optional(),
       format: word('auto', 'json', 'pretty').optional(),
+    }).optional(),
+    providers: table({
+      lightning: moduleName().optional(),
+      payment: moduleName().optional(),
+      governance: moduleName().optional(),
     }).optional(),
     modules: map(nameRefusal, moduleTable(), MAX_MODULES).optional(),
   });

@@ -32,6 +32,8 @@ export interface ModuleTable {
   extraReadOnly?: readonly string[];
   /** What it may do on the network: all that its manifest asks, or this. Absent = nothing. */
   network?: boolean | NetworkTable;
+  /** Modules that may call it; the list narrows what it and its manifest allow. Absent = no word. */
+  allowedCallers?: readonly string[];
 }
 
 /** `[modules.NAME.network]`: grants, each in force where the manifest asks for it. */
@@ -60,6 +62,8 @@ export interface OperatorConfig {
   readonly calls: { readonly perSecond: number | undefined; readonly nodeInFlight: number | undefined };
   /** Programs by the word that manifests use; absolute paths. */
   readonly interpreters: Readonly<Record<string, string>>;
+  /** `[providers]`: which module answers a service for all others. */
+  readonly providers: { readonly lightning?: string; readonly payment?: string; readonly governance?: string };
   readonly log: { readonly level: LogLevel | undefined; readonly format: LogFormat | undefined };
   readonly modules: Readonly<Record<string, ModuleTable>>;
   /** Everything beside `[modules]` as it was written, so that two readings can be compared. */
@@ -174,6 +178,11 @@ function build(document: OperatorDocument, baseDir: string, fail: Fail): Omit<Op
     network: withoutUndefined({ proxy: document.network?.proxy, onlynet: document.network?.onlynet }),
     calls: { perSecond: document.calls?.per_second, nodeInFlight: document.calls?.node_in_flight },
     interpreters: Object.fromEntries([...(interpreters ?? [])].map(([name, path]) => [name, absolute(path)])),
+    providers: withoutUndefined({
+      lightning: document.providers?.lightning,
+      payment: document.providers?.payment,
+      governance: document.providers?.governance,
+    }),
     log: { level: document.log?.level, format: document.log?.format },
     modules: Object.fromEntries(
       [...(modules ?? [])].map(([name, written]) => [name, moduleTableOf(written, absolute)]),
@@ -185,7 +194,8 @@ function build(document: OperatorDocument, baseDir: string, fail: Fail): Omit<Op
 type WrittenModule = NonNullable<OperatorDocument['modules']> extends ReadonlyMap<string, infer T> ? T : never;
 
 function moduleTableOf(written: WrittenModule, absolute: (path: string) => string): ModuleTable {
-  const { enabled, run, unsigned, grants, config, secrets, path, limits, extra_read_only, network } = written;
+  const { enabled, run, unsigned, grants, config, secrets, path, limits, extra_read_only, network, allowed_callers } =
+    written;
   return withoutUndefined({
     enabled,
     run,
@@ -197,6 +207,7 @@ function moduleTableOf(written: WrittenModule, absolute: (path: string) => strin
     limits: limits === undefined ? undefined : limitsOf(limits),
     extraReadOnly: extra_read_only?.map(absolute),
     network: typeof network === 'object' ? networkTableOf(network) : network,
+    allowedCallers: allowed_callers,
   });
 }
 

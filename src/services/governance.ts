@@ -10,7 +10,7 @@ import { MAX_BATCH_BYTES } from './decoded.js';
 export const MAX_PROPOSALS_PER_PAGE = 1_000;
 const DEFAULT_PROPOSALS_PER_PAGE = 100;
 /** Longest id of a proposal, bytes. */
-const MAX_PROPOSAL_ID_BYTES = 256;
+export const MAX_PROPOSAL_ID_BYTES = 256;
 /** Longest comment on a vote, bytes; it is for people. */
 const MAX_COMMENT_BYTES = 4_096;
 
@@ -25,10 +25,7 @@ export function createGovernanceService({ node }: { node: NodeApi }): ServiceImp
   const governance = () => requireFeature(node.governance, 'governance');
   return {
     async listProposals({ pageSize: wish, pageToken }, { signal }) {
-      const size = pageSize(wish, DEFAULT_PROPOSALS_PER_PAGE, MAX_PROPOSALS_PER_PAGE);
-      if (pageToken.byteLength > MAX_PROPOSAL_ID_BYTES) {
-        throw new HostError('INVALID_REQUEST', 'page_token is not of this rpc');
-      }
+      const size = requireProposalPage(wish, pageToken);
       const all = await governance().listProposals(signal);
       const rest = all
         .map((proposal) => ({ id: Buffer.from(proposal.proposalId), proposal }))
@@ -44,15 +41,30 @@ export function createGovernanceService({ node }: { node: NodeApi }): ServiceImp
       return { proposal: toProposal(await governance().getProposal(proposalId, signal)) };
     },
     async castVote({ proposalId, vote, comment }, { signal }) {
-      requireText(proposalId, MAX_PROPOSAL_ID_BYTES, 'proposal_id');
-      const direction = readVote(vote);
-      if (Buffer.byteLength(comment) > MAX_COMMENT_BYTES) {
-        throw new HostError('OUT_OF_RANGE', `comment has over ${MAX_COMMENT_BYTES} bytes`);
-      }
+      const direction = requireVote(proposalId, vote, comment);
       await governance().castVote(proposalId, direction, comment, signal);
       return {};
     },
   };
+}
+
+/** Proposals per page that are asked for. @throws OUT_OF_RANGE (the size), INVALID_REQUEST (the token) */
+export function requireProposalPage(wish: number, pageToken: Uint8Array): number {
+  const size = pageSize(wish, DEFAULT_PROPOSALS_PER_PAGE, MAX_PROPOSALS_PER_PAGE);
+  if (pageToken.byteLength > MAX_PROPOSAL_ID_BYTES) {
+    throw new HostError('INVALID_REQUEST', 'page_token is not of this rpc');
+  }
+  return size;
+}
+
+/** The direction of a vote that is well-formed. @throws FIELD_REQUIRED, INVALID_REQUEST, UNKNOWN_ENUM, OUT_OF_RANGE */
+export function requireVote(proposalId: string, vote: number, comment: string): PortVote {
+  requireText(proposalId, MAX_PROPOSAL_ID_BYTES, 'proposal_id');
+  const direction = readVote(vote);
+  if (Buffer.byteLength(comment) > MAX_COMMENT_BYTES) {
+    throw new HostError('OUT_OF_RANGE', `comment has over ${MAX_COMMENT_BYTES} bytes`);
+  }
+  return direction;
 }
 
 function toProposal(proposal: PortProposal): Proposal {

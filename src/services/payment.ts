@@ -5,7 +5,7 @@ import type { PaymentState } from '../node/provider-api.js';
 import { requireFeature, requireText } from './check.js';
 
 /** Longest id of a payment, bytes; ids are made by the provider, and usually a hash or UUID. */
-const MAX_PAYMENT_ID_BYTES = 256;
+export const MAX_PAYMENT_ID_BYTES = 256;
 
 const STATUSES: Readonly<Record<PaymentState['status'], PaymentStatus>> = {
   pending: PaymentStatus.PENDING,

@@ -76,6 +76,7 @@ grants = ["read_blockchain", "ReadUTXO"]
 limits = { pids = 5 }
 config = { depth = 6, name = "x" }
 extra_read_only = ["certs"]
+allowed_callers = ["other"]
 [modules.block-watch.network]
 outbound = ["pool.example:3333", "[2001:db8::1]:80"]
 outbound_any = true
@@ -87,6 +88,9 @@ network = true
 [network]
 proxy = "127.0.0.1:9050"
 onlynet = "onion"
+[providers]
+lightning = "other"
+payment = "block-watch"
 `);
     expect(config).toMatchObject({
       node: { kind: 'devchain', table: { block_interval_ms: 4000 } },
@@ -97,6 +101,7 @@ onlynet = "onion"
       interpreters: { python: '/etc/modhost/bin/python' },
       network: { proxy: '127.0.0.1:9050', onlynet: 'onion' },
       log: { level: 'debug', format: 'pretty' },
+      providers: { lightning: 'other', payment: 'block-watch' },
       modules: {
         'block-watch': {
           enabled: false,
@@ -107,6 +112,7 @@ onlynet = "onion"
           limits: { pids: 5 },
           config: { depth: 6n, name: 'x' },
           extraReadOnly: ['/etc/modhost/certs'],
+          allowedCallers: ['other'],
           network: {
             outbound: ['pool.example:3333', '[2001:db8::1]:80'],
             outboundAny: true,
@@ -122,6 +128,8 @@ onlynet = "onion"
 
   it.each([
     ['a mistyped key', '[limits]\nmax_memroy = 5', 2, 'limits.max_memroy', "'memory_mb'"],
+    ['a provider of no such service', '[providers]\nlightnig = "a"', 2, 'providers.lightnig', "'lightning'"],
+    ['a provider of a name that no module has', '[providers]\npayment = "A B"', 2, 'providers.payment', 'a-z'],
     ['a mistyped table', '[limts]\npids = 5', 1, 'limts', "'limits'"],
     ['a mistyped key of a module', '[modules.a]\nunsinged = true', 2, 'modules.a.unsinged', "'unsigned'"],
     ['a wrong unit', '[limits]\nmemory_mb = "512MB"', 2, 'limits.memory_mb', 'integer'],
@@ -205,7 +213,6 @@ onlynet = "onion"
 
   it.each([
     ['[registry.main]\nurl = "https://x"', 'registry'],
-    ['[providers]\nlightning = "x"', 'providers'],
     ['[modules.a]\nversion = "1.0.0"', 'modules.a.version'],
   ])('refuses what this version does not act on: %s', (text, path) => {
     const error = refused(text);

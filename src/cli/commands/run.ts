@@ -40,6 +40,7 @@ export async function run(context: CommandContext, flags: RunFlags): Promise<num
     limits: config.limits,
     network: config.network,
     interpreters: config.interpreters,
+    providers: config.providers,
     ...(config.calls.nodeInFlight === undefined ? {} : { maxNodeCalls: config.calls.nodeInFlight }),
     ...(config.calls.perSecond === undefined ? {} : { callsPerSecond: config.calls.perSecond }),
     ...(settings.file === undefined ? {} : { configFile: settings.file }),
