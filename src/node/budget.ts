@@ -138,7 +138,17 @@ export function createNodeBudget(
   };
 }
 
-const GROUPS = ['chain', 'utxo', 'mempool', 'network', 'mining', 'lightning', 'payment', 'governance'] as const;
+const GROUPS = [
+  'chain',
+  'utxo',
+  'mempool',
+  'network',
+  'mining',
+  'lightning',
+  'payment',
+  'governance',
+  'rawRpc',
+] as const;
 
 type Wrap = (call: (...args: unknown[]) => Promise<unknown>) => (...args: unknown[]) => Promise<unknown>;
 

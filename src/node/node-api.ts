@@ -338,6 +338,20 @@ export type NodeEvent =
 /** Receives what the node tells; must return at once and never throw. */
 export type NodeListener = (event: NodeEvent) => void;
 
+/** What a node said to a call that was handed on as it came: the bytes of `result`, or of `error` and its code. */
+export type RawAnswer = { readonly result: Uint8Array } | { readonly error: Uint8Array; readonly code: number };
+
+/** JSON-RPC of the node for the operator's own programs, byte for byte. No module ever gets at it. */
+export interface RawRpcApi {
+  /**
+   * Hands one call on; it is sent once. Whoever calls has decided that the method may be called.
+   *
+   * @param paramsJson JSON text of an array or object, empty when there are none
+   * @throws NODE_UNAVAILABLE, NODE_BUSY, NODE_AUTH, NODE_ERROR (the answer is no JSON-RPC)
+   */
+  call(method: string, paramsJson: string, signal: AbortSignal): Promise<RawAnswer>;
+}
+
 /** The port. Optional groups are absent when the node has no such ability at all. */
 export interface NodeApi {
   /**
@@ -362,4 +376,5 @@ export interface NodeApi {
   readonly lightning?: LightningApi | undefined;
   readonly payment?: PaymentApi | undefined;
   readonly governance?: GovernanceApi | undefined;
+  readonly rawRpc?: RawRpcApi | undefined;
 }

@@ -74,6 +74,7 @@ export function createBitcoindNode(options: BitcoindOptions, context: NodeContex
     mempool,
     network: peers,
     mining,
+    rawRpc: rpc.raw,
     maxCallsInFlight: options.maxCallsInFlight,
     watchTemplates: (rules) => watch.watchTemplates(rules),
 

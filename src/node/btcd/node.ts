@@ -98,6 +98,7 @@ export function createBtcdNode(options: BtcdOptions, context: NodeContext): Node
     mempool,
     network: peers,
     mining,
+    rawRpc: rpc.raw,
     maxCallsInFlight: options.maxCallsInFlight,
     watchTemplates: (rules) => watch.watchTemplates(rules),
 

@@ -26,6 +26,8 @@ export interface EndpointOptions {
   readCa?: (() => Promise<Buffer | undefined>) | undefined;
   /** Sockets open at once at most. */
   maxSockets: number;
+  /** False: a socket of its own for every exchange, so that nothing is ever sent twice. Default true. */
+  keepAlive?: boolean | undefined;
 }
 
 /** One exchange. */
@@ -56,7 +58,8 @@ export interface HttpExchange {
 export function createHttpExchange(options: EndpointOptions): HttpExchange {
   const url = parseEndpoint(options.url);
   const secure = url.protocol === 'https:';
-  const settings = { keepAlive: true, maxSockets: options.maxSockets, timeout: IDLE_SOCKET_MS };
+  const keepAlive = options.keepAlive ?? true;
+  const settings = { keepAlive, maxSockets: options.maxSockets, timeout: IDLE_SOCKET_MS };
   const start = secure ? httpsRequest : httpRequest;
   let agent: HttpAgent | undefined;
   const openAgent = async (): Promise<HttpAgent> => {
@@ -68,7 +71,7 @@ export function createHttpExchange(options: EndpointOptions): HttpExchange {
 
   const once = (through: HttpAgent, request: HttpRequest): Promise<HttpAnswer> =>
     new Promise((resolve, reject) => {
-      const headers: Record<string, string> = { connection: 'keep-alive' };
+      const headers: Record<string, string> = { connection: keepAlive ? 'keep-alive' : 'close' };
       if (request.authorization !== undefined) headers.authorization = request.authorization;
       if (request.body !== undefined) {
         headers['content-type'] = 'application/json';

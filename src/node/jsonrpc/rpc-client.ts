@@ -3,9 +3,11 @@ import type { ZodType } from 'zod';
 import { HostError, throwIfAborted } from '../../contract/error.js';
 import { createBackoff } from '../../core/backoff.js';
 import { delay } from '../../core/delay.js';
+import type { RawRpcApi } from '../node-api.js';
 import { type Credentials, createAuthorization } from './credentials.js';
 import { createHttpExchange, type EndpointOptions, type HttpAnswer, UNAVAILABLE_RETRY_MS } from './http-exchange.js';
 import { parseLossless } from './lossless.js';
+import { readRawAnswer } from './raw-answer.js';
 import { hostErrorOf, type RpcFailure } from './rpc-failure.js';
 
 /** Calls in one batch at most: a batch occupies one worker of the node for its whole length. */
@@ -49,6 +51,8 @@ export interface RpcClient {
   call<T>(method: string, params: readonly unknown[], schema: ZodType<T>, options: RpcCallOptions): Promise<T>;
   /** Calls in one exchange (split above MAX_BATCH_CALLS), outcomes in their order. @throws as `call`, but for the calls' own failures */
   batch(calls: readonly RpcCall[], options: RpcCallOptions): Promise<RpcOutcome[]>;
+  /** Calls of the operator's own programs, handed on byte for byte. */
+  readonly raw: RawRpcApi;
   /** GET on the same endpoint without credentials: Bitcoin Core's REST. Any status is an answer. */
   get(path: string, signal: AbortSignal): Promise<HttpAnswer>;
   /** Closes every socket. */
@@ -65,15 +69,22 @@ export interface RpcClientOptions extends EndpointOptions {
 /** Makes a client; `random` spreads the retries at a busy node. */
 export function createRpcClient(options: RpcClientOptions, random: () => number): RpcClient {
   const http = createHttpExchange(options);
+  // what is handed on may move money, so no exchange of it is ever repeated
+  const once = createHttpExchange({ ...options, keepAlive: false });
   const authorization = createAuthorization(options.credentials);
   let nextId = 1;
 
-  const post = async (body: string, methods: string, { signal, timeoutMs }: RpcCallOptions): Promise<string> => {
+  const post = async (
+    body: string,
+    methods: string,
+    { signal, timeoutMs }: RpcCallOptions,
+    through = http,
+  ): Promise<Buffer> => {
     const backoff = createBackoff(BUSY_BACKOFF, random);
     let refreshed = false;
     for (let attempt = 1; ; attempt++) {
       const header = await authorization.header();
-      const answer = await http.send({
+      const answer = await through.send({
         method: 'POST',
         path: '/',
         authorization: header,
@@ -94,8 +105,7 @@ export function createRpcClient(options: RpcClientOptions, random: () => number)
           `the node does not allow the host's user ${methods} (rpcwhitelist, rpcallowip)`,
         );
       }
-      const text = answer.body.toString('utf8');
-      if (!isBusy(answer.status, text)) return checkStatus(answer.status, text);
+      if (!isBusy(answer)) return checkStatus(answer);
       if (attempt >= BUSY_ATTEMPTS) {
         throw new HostError('NODE_BUSY', "the node's work queue is full", { retryAfterMs: BUSY_RETRY_MS });
       }
@@ -116,8 +126,8 @@ export function createRpcClient(options: RpcClientOptions, random: () => number)
     const single = requests.length === 1 && requests[0] !== undefined;
     const body = JSON.stringify(single ? requests[0] : requests);
     const methods = [...new Set(calls.map((call) => call.method))].join(', ');
-    const text = await post(body, methods, callOptions);
-    const parsed = parseAnswer(text, callOptions.plainNumbers === true);
+    const answer = await post(body, methods, callOptions);
+    const parsed = parseAnswer(answer.toString('utf8'), callOptions.plainNumbers === true);
     const replies = single ? [parsed] : parsed;
     if (!Array.isArray(replies)) {
       // A node that rejects the batch as a whole answers with one object.
@@ -153,8 +163,18 @@ export function createRpcClient(options: RpcClientOptions, random: () => number)
       );
     },
     batch,
+    raw: {
+      async call(method, paramsJson, signal) {
+        const params = paramsJson === '' ? '[]' : paramsJson;
+        const body = `{"jsonrpc":"1.0","id":${nextId++},"method":${JSON.stringify(method)},"params":${params}}`;
+        return readRawAnswer(await post(body, method, { signal }, once));
+      },
+    },
     get: (path, signal) => http.send({ method: 'GET', path, signal }),
-    close: () => http.close(),
+    close() {
+      http.close();
+      once.close();
+    },
   };
 }
 
@@ -173,20 +193,21 @@ export function resultOf<T>(
   throw garbage(`${method}: ${issue?.path.join('.') ?? ''} ${issue?.message ?? ''}`);
 }
 
-function isBusy(status: number, text: string): boolean {
-  return status === 503 || status === 429 || (text.length < 1_000 && text.includes('Work queue depth exceeded'));
+function isBusy({ status, body }: HttpAnswer): boolean {
+  return status === 503 || status === 429 || (body.length < 1_000 && body.includes('Work queue depth exceeded'));
 }
 
 /** Nodes answer failed calls with 400, 404 or 500 and a JSON body; the body decides. */
-function checkStatus(status: number, text: string): string {
-  if (status === 200 && text.trim() === '') {
+function checkStatus({ status, body }: HttpAnswer): Buffer {
+  const start = body.toString('latin1', 0, MAX_QUOTED_CHARS);
+  if (status === 200 && start.trim() === '') {
     // What btcd answers while it stops.
     throw new HostError('NODE_UNAVAILABLE', 'the node gave an empty answer; it is stopping', {
       retryAfterMs: UNAVAILABLE_RETRY_MS,
     });
   }
-  if (status === 200 || /^\s*[[{]/.test(text)) return text;
-  throw new HostError('NODE_ERROR', `the node answered HTTP status ${status}: ${quote(text)}`);
+  if (status === 200 || /^\s*[[{]/.test(start)) return body;
+  throw new HostError('NODE_ERROR', `the node answered HTTP status ${status}: ${quote(start)}`);
 }
 
 function parseAnswer(text: string, plain: boolean): unknown {
