@@ -18,6 +18,7 @@ import { DEFAULT_LIMITS } from '../src/sandbox/limits.js';
 import { DEFAULT_EVENT_LIMITS } from '../src/services/event.js';
 import { DEFAULT_CALL_BURST, DEFAULT_CALL_RATE, DEFAULT_CALLS_IN_FLIGHT } from '../src/session/quota.js';
 import { filesBelow } from './architecture/source.js';
+import { recordTerminal } from './cli/command-line.js';
 import { fences, generatedSection, prose, ROOT, readPage, table } from './readme/markdown.js';
 
 const PAGES = [
@@ -182,17 +183,9 @@ function commandsOf(page: string): string[] {
 
 /** The help page of a command, as the command line prints it. */
 async function helpOf(words: readonly string[]): Promise<string> {
-  const said: string[] = [];
-  const plain = (_style: unknown, text: string): string => text;
+  const { terminal, out, err } = recordTerminal();
   await runProgram([...words, '--help'], {
-    terminal: {
-      say: (text) => void said.push(text),
-      tell: (text) => void said.push(text),
-      progress() {},
-      paint: plain,
-      paintError: plain,
-      interactive: false,
-    },
+    terminal,
     env: {},
     words: () => {
       throw new Error('help needs no words of the contract');
@@ -202,7 +195,7 @@ async function helpOf(words: readonly string[]): Promise<string> {
       throw new Error(`exit ${code}`);
     },
   });
-  return said.join('\n');
+  return out() + err();
 }
 
 function eventTable(): string {

@@ -22,6 +22,8 @@ export interface AskFlags {
   socketDir?: string;
   network?: string;
   json?: boolean;
+  /** Longest wait for an answer, seconds; 0 = as long as it takes. */
+  timeout?: number;
 }
 
 /** Writes a fact as one JSON document; two spaces for people who look at it anyway. */

@@ -10,7 +10,7 @@ export const EXIT = {
 } as const;
 
 /** The operator wrote something that cannot be meant. */
-const USAGE: ReadonlySet<ErrorReason> = new Set(['BAD_CONFIG', 'OUT_OF_RANGE', 'UNKNOWN_ENUM']);
+const USAGE: ReadonlySet<ErrorReason> = new Set(['BAD_CONFIG', 'INVALID_REQUEST', 'OUT_OF_RANGE', 'UNKNOWN_ENUM']);
 
 /** A policy said no: what was asked is possible, and not allowed. */
 const REFUSED: ReadonlySet<ErrorReason> = new Set([

@@ -10,6 +10,9 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) =>
   process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.failed),
 );
 
+// and who closes standard error does not want to hear: the exit code still tells
+process.stderr.on('error', () => {});
+
 /** Reads the words on the first use: `--version` and usage errors have no need of them. */
 function lazyWords(): () => ContractWords {
   let words: ContractWords | undefined;

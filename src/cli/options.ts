@@ -16,6 +16,16 @@ export function wholeNumber(min: number): (word: string) => number {
   };
 }
 
+/** A number in decimal digits from `min` to `max`; what is not one is a usage error. */
+export function decimalNumber(min: number, max: number): (word: string) => number {
+  return (word) => {
+    const value = Number(word);
+    if (!/^[0-9]{1,9}(?:\.[0-9]{1,9})?$/.test(word) || value < min || value > max)
+      throw new InvalidArgumentError(`A number from ${min} to ${max} is wanted.`);
+    return value;
+  };
+}
+
 /** Collects an option that may be given several times. */
 export function collect(word: string, earlier: string[]): string[] {
   return [...earlier, word];
@@ -53,6 +63,7 @@ export function withAskOptions(command: Command): Command {
     .addOption(
       new Option('--network <name>', 'which host, where several run').choices(NETWORK_DIRS).env('MODHOST_NETWORK'),
     )
+    .option('--timeout <seconds>', 'longest wait for an answer; 0 = as long as it takes', wholeNumber(0))
     .option('--json', 'print facts as JSON');
 }
 

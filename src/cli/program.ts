@@ -52,6 +52,8 @@ export function buildProgram(context: CommandContext, done: Done): Command {
     .description('Runs modules in any language beside a Bitcoin node')
     .version(readHostVersion(), '-V, --version')
     .exitOverride()
+    // what stands behind the words of `cli` belongs to the module
+    .enablePositionalOptions()
     .configureOutput({
       writeOut: (text) => context.terminal.say(text.trimEnd()),
       writeErr: (text) => context.terminal.tell(text.trimEnd()),

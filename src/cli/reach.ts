@@ -37,11 +37,12 @@ export function findAdminSocket(flags: PlaceFlags, env: NodeJS.ProcessEnv): stri
 
 /** Does some work with a running host, and lets go of it. */
 export async function withHost<T>(
-  flags: PlaceFlags,
+  flags: PlaceFlags & { timeout?: number },
   env: NodeJS.ProcessEnv,
   work: (client: AdminClient) => Promise<T>,
 ): Promise<T> {
-  const client = createAdminClient(findAdminSocket(flags, env));
+  const socket = findAdminSocket(flags, env);
+  const client = createAdminClient(socket, flags.timeout === undefined ? {} : { timeoutMs: flags.timeout * 1_000 });
   try {
     return await work(client);
   } finally {

@@ -1,3 +1,5 @@
+import { printable } from '../core/printable.js';
+
 /** Ways to set text off; none of them carries meaning that the words do not. */
 export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow';
 
@@ -26,7 +28,16 @@ export interface Terminal {
   readonly paintError: Paint;
   /** True when standard output is a terminal. */
   readonly interactive: boolean;
+  /** Bytes that somebody else wrote: as they are into pipes and files, escaped on a terminal. */
+  pass(to: 'stdout' | 'stderr', bytes: Uint8Array): void;
+  /** Text as it is on standard output, control sequences and all. */
+  draw(text: string): void;
+  /** Size of the terminal, never less than 1; the usual 80 by 24 where nobody tells. */
+  size(): { columns: number; rows: number };
 }
+
+/** Size of a terminal that does not tell it. */
+const USUAL_SIZE = { columns: 80, rows: 24 } as const;
 
 /** Makes the terminal of a process. @see https://no-color.org */
 export function createTerminal(
@@ -58,7 +69,22 @@ export function createTerminal(
     paint: createPaint(stdout.isTTY && !plain),
     paintError: createPaint(stderr.isTTY && !plain),
     interactive: stdout.isTTY === true,
+    pass(to, bytes) {
+      clear();
+      const stream = to === 'stdout' ? stdout : stderr;
+      stream.write(stream.isTTY ? printableLines(bytes) : bytes);
+    },
+    draw: (text) => void stdout.write(text),
+    size: () => ({
+      columns: stdout.columns > 0 ? stdout.columns : USUAL_SIZE.columns,
+      rows: stdout.rows > 0 ? stdout.rows : USUAL_SIZE.rows,
+    }),
   };
+}
+
+/** Text of any author for a terminal: its lines, and nothing that moves the cursor. */
+export function printableLines(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes).split(/\r?\n/).map(printable).join('\n');
 }
 
 function createPaint(coloured: boolean): Paint {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runProgram } from '../../src/cli/program.js';
+import type { Terminal } from '../../src/cli/terminal.js';
 import { createContractRegistry } from '../../src/contract/descriptors.js';
 import { type ContractWords, createContractWords } from '../../src/contract/plain.js';
 
@@ -37,16 +38,9 @@ export function createAsker(place: Place): (...words: string[]) => Promise<Omit<
   let words: ContractWords | undefined;
   const env = { HOME: join(place.dir, 'home'), MODHOST_CONFIG: join(place.dir, 'modhost.toml') };
   return async (...argv) => {
-    const [out, err]: [string[], string[]] = [[], []];
+    const { terminal, out, err } = recordTerminal();
     const code = await runProgram(argv, {
-      terminal: {
-        say: (text) => void out.push(`${text}\n`),
-        tell: (text) => void err.push(`${text}\n`),
-        progress() {},
-        paint: (_style, text) => text,
-        paintError: (_style, text) => text,
-        interactive: false,
-      },
+      terminal,
       env,
       words: () => {
         words ??= createContractWords(createContractRegistry());
@@ -57,7 +51,27 @@ export function createAsker(place: Place): (...words: string[]) => Promise<Omit<
         throw new Error(`exit ${code}`);
       },
     });
-    return { code, out: out.join(''), err: err.join('') };
+    return { code, out: out(), err: err() };
+  };
+}
+
+/** A terminal that is a pipe, and what was written on it. */
+export function recordTerminal(): { terminal: Terminal; out(): string; err(): string } {
+  const [out, err]: [string[], string[]] = [[], []];
+  return {
+    terminal: {
+      say: (text) => void out.push(`${text}\n`),
+      tell: (text) => void err.push(`${text}\n`),
+      progress() {},
+      paint: (_style, text) => text,
+      paintError: (_style, text) => text,
+      interactive: false,
+      pass: (to, bytes) => void (to === 'stdout' ? out : err).push(Buffer.from(bytes).toString()),
+      draw: (text) => void out.push(text),
+      size: () => ({ columns: 80, rows: 24 }),
+    },
+    out: () => out.join(''),
+    err: () => err.join(''),
   };
 }
 

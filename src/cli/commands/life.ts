@@ -1,4 +1,9 @@
-import type { LoadModuleResponse, UnloadModuleResponse } from '../../../gen/ts/modhost/admin/v1/admin.js';
+import type {
+  DisableModuleResponse,
+  EnableModuleResponse,
+  LoadModuleResponse,
+  UnloadModuleResponse,
+} from '../../../gen/ts/modhost/admin/v1/admin.js';
 import type { ModuleStatus } from '../../../gen/ts/modhost/admin/v1/status.js';
 import { callUnary } from '../../client/admin-client.js';
 import { type AskFlags, type CommandContext, sayJson } from '../context.js';
@@ -37,11 +42,7 @@ export async function reload(context: CommandContext, name: string, flags: AskFl
 }
 
 /** `modhost unload NAME`: stops a module, and with `--cascade` first those that need it. */
-export async function unload(
-  context: CommandContext,
-  name: string,
-  flags: AskFlags & { cascade?: boolean },
-): Promise<number> {
+export async function unload(context: CommandContext, name: string, flags: CascadeFlags): Promise<number> {
   const request = { name, cascade: flags.cascade === true };
   const answer = await withHost(flags, context.env, (client) =>
     withProgress(
@@ -50,6 +51,43 @@ export async function unload(
       callUnary<UnloadModuleResponse>((done) => client.admin.unloadModule(request, done)),
     ),
   );
+  return tellStopped(context, flags, name, answer);
+}
+
+/** `modhost enable NAME`: keeps the switch, and starts the module unless it runs. */
+export async function enable(context: CommandContext, name: string, flags: AskFlags): Promise<number> {
+  const { module } = await withHost(flags, context.env, (client) =>
+    withProgress(
+      context.terminal,
+      `enabling ${name}`,
+      callUnary<EnableModuleResponse>((done) => client.admin.enableModule({ name }, done)),
+    ),
+  );
+  return tellModule(context, flags, module);
+}
+
+/** `modhost disable NAME`: stops a module and keeps the switch. */
+export async function disable(context: CommandContext, name: string, flags: CascadeFlags): Promise<number> {
+  const request = { name, cascade: flags.cascade === true };
+  const answer = await withHost(flags, context.env, (client) =>
+    withProgress(
+      context.terminal,
+      `disabling ${name}`,
+      callUnary<DisableModuleResponse>((done) => client.admin.disableModule(request, done)),
+    ),
+  );
+  return tellStopped(context, flags, name, answer);
+}
+
+/** Flags of what may stop other modules too. */
+type CascadeFlags = AskFlags & { cascade?: boolean };
+
+function tellStopped(
+  context: CommandContext,
+  flags: AskFlags,
+  name: string,
+  answer: UnloadModuleResponse | DisableModuleResponse,
+): number {
   if (flags.json === true) {
     sayJson(context, context.words().plain('modhost.admin.v1.UnloadModuleResponse', answer));
     return EXIT.ok;
@@ -69,7 +107,8 @@ function tellModule(context: CommandContext, flags: AskFlags, module: ModuleStat
   const pid = module.pid === 0 ? '' : `, pid ${module.pid}`;
   const { terminal } = context;
   const unsigned = module.unsigned ? `, ${terminal.paint('yellow', 'UNSIGNED')}` : '';
-  terminal.say(`${module.name} ${module.version} ${state}${pid}${unsigned}`);
+  const off = module.enabled ? '' : ', disabled: it is not started by itself';
+  terminal.say(`${module.name} ${module.version} ${state}${pid}${unsigned}${off}`.replace('  ', ' '));
   if (module.externalSocket !== '') terminal.say(`MODHOST_SOCKET=${module.externalSocket}`);
   if (module.externalTokenFile !== '') terminal.say(`MODHOST_TOKEN_FILE=${module.externalTokenFile}`);
   return EXIT.ok;

@@ -1,9 +1,11 @@
 import { Option } from 'commander';
 import { LOG_LEVELS, type LogLevel } from '../../manifest/operator.js';
 import type { LogsFlags } from '../commands/logs.js';
+import type { TopFlags } from '../commands/top.js';
 import type { AuditFlags } from '../commands/watch.js';
 import type { AskFlags } from '../context.js';
-import { wholeNumber, withAskOptions, withFollowOptions } from '../options.js';
+import { decimalNumber, wholeNumber, withAskOptions, withFollowOptions } from '../options.js';
+import { TOP_SORTS } from '../top-text.js';
 import { type Branch, GROUP } from './branch.js';
 
 /** What shows a running host and its modules, and changes nothing. */
@@ -12,6 +14,13 @@ export const addWatching: Branch = (program, context, done) => {
   withAskOptions(
     program.command('status').description('host, node, containment, warnings, every module in full'),
   ).action(async (flags: AskFlags) => done((await import('../commands/status.js')).status(context, flags)));
+  withAskOptions(
+    program.command('top').description('live: what each module costs node, host and machine, against its budget'),
+  )
+    .option('--interval <seconds>', 'between two measurements, 0.5 to 60 (default: 2)', decimalNumber(0.5, 60))
+    .option('--once', 'one measurement as a plain table')
+    .addOption(new Option('--sort <figure>', 'the dearest first').choices(TOP_SORTS).default('cpu'))
+    .action(async (flags: TopFlags) => done((await import('../commands/top.js')).top(context, flags)));
   withFollowOptions(
     program
       .command('logs')
