@@ -18,6 +18,8 @@ export interface StorageDesk {
   hold(name: string, quotaBytes: number, ended: AbortSignal): StorageHold;
   /** What an open storage holds; undefined for one that is not open. */
   usage(name: string): { bytes: number; keys: number } | undefined;
+  /** Storages that are open, by their modules' names. */
+  open(): ReadonlyMap<string, Store>;
   /** Closes all. */
   close(): Promise<void>;
 }
@@ -135,6 +137,8 @@ export function createStorageDesk(parts: DeskParts): StorageDesk {
       };
     },
     usage: (name) => shelves.get(name)?.open?.usage(),
+    open: () =>
+      new Map([...shelves].flatMap(([name, { open: store }]) => (store === undefined ? [] : [[name, store]]))),
     async close() {
       over = true;
       await Promise.all([...shelves.values()].map(close));

@@ -47,11 +47,10 @@ export interface Walk {
 }
 
 /** Begins a walk; the snapshot is taken before this returns. */
-export function walk(engine: Engine, range: KeyRange, options: { reverse?: boolean; keysOnly?: boolean } = {}): Walk {
+export function walk(engine: Engine, range: KeyRange, reverse = false): Walk {
   const iterator = engine.iterator({
     ...range,
-    reverse: options.reverse ?? false,
-    values: options.keysOnly !== true,
+    reverse,
     // a walk over everything would drive out what single reads need
     fillCache: false,
     highWaterMarkBytes: CHUNK_BYTES,

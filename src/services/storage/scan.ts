@@ -72,7 +72,7 @@ export function createScans(read: <T>(work: () => Promise<T>) => Promise<T>): Sc
       if (open.size >= MAX_OPEN_SCANS) {
         throw new HostError('TOO_MANY_CALLS', `${MAX_OPEN_SCANS} scans of this module are open; finish one`);
       }
-      const scan: OpenScan = { tree: tree.id, walk: walk(engine, order.range, order), past: 0, why: undefined };
+      const scan: OpenScan = { tree: tree.id, walk: walk(engine, order.range, order.reverse), past: 0, why: undefined };
       open.add(scan);
       return (async function* batches() {
         try {

@@ -9,6 +9,7 @@ import { corrupt, storageFailure } from './failure.js';
 import type { OpenFiles } from './files.js';
 import { entryKey, entryRange, prefixRange } from './layout.js';
 import { createPlace } from './place.js';
+import { bytesOnDisk, isWorthReclaiming, rewrite } from './reclaim.js';
 import { createScans, type ScanOrder } from './scan.js';
 import { unsealed } from './seal.js';
 import type { Turns } from './turns.js';
@@ -47,6 +48,10 @@ export interface Store {
   /** Creates a tree unless it is there; true when it did. @throws QUOTA_EXCEEDED, and as write */
   openTree(name: string, signal?: AbortSignal): Promise<boolean>;
   usage(): StorageUsage;
+  /** Bytes that giving back the room of what was deleted would bring, roughly; 0 when it is not worth it. */
+  reclaimable(): Promise<number>;
+  /** Gives that room back. @returns bytes that were won @throws DATA_CORRUPT, DISK_FULL, SESSION_CLOSED */
+  reclaim(): Promise<number>;
   /** Sets the module's total; what is over it already stays. */
   limit(quotaBytes: number): void;
   /** Refuses what waits, ends scans, writes out what is being written, closes the files. */
@@ -147,6 +152,22 @@ export async function openStore(parts: StoreParts): Promise<Store> {
           .map((tree) => ({ name: tree.name, bytes: tree.bytes, keys: tree.keys, quotaBytes: tree.quota }))
           .sort((a, b) => (a.name < b.name ? -1 : 1)),
       };
+    },
+    async reclaimable() {
+      const [onDisk, { bytes }] = [
+        await bytesOnDisk(place.engineDir),
+        totals({ trees: () => usable(current).trees.values() }),
+      ];
+      return isWorthReclaiming(onDisk, bytes) ? onDisk - bytes : 0;
+    },
+    async reclaim() {
+      const files = await current.toWrite();
+      const before = await bytesOnDisk(place.engineDir);
+      await rewrite(files.engine).catch((error: unknown) => {
+        // after a failure of the disk nothing may be written before the files are opened anew
+        throw current.failed(error);
+      });
+      return Math.max(0, before - (await bytesOnDisk(place.engineDir)));
     },
     limit(bytes) {
       quotaBytes = bytes;
