@@ -6,7 +6,7 @@ import type { ServerHttp2Stream } from 'node:http2';
  * module, for a tenth of a second and more. On an idle host turns follow each other within microseconds, so nobody who
  * behaves notices.
  */
-const STREAMS_PER_TURN = 4;
+const STREAMS_PER_TURN = 2;
 
 /** Lets the streams of one session in, a few in each turn of the event loop, in their order. */
 export interface Turnstile {

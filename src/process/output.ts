@@ -76,13 +76,15 @@ export function createOutputCapture(clock: Clock, onLine: (line: OutputLine) => 
     feed(stream, chunk) {
       if (stream === 'stderr') tail.add(chunk);
       let start = 0;
+      let lines = 0;
       for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
         open[stream].add(chunk.subarray(start, end));
         finish(stream);
         start = end + 1;
+        lines += 1;
       }
       open[stream].add(chunk.subarray(start));
-      return reading.take(chunk.length);
+      return reading.take(chunk.length + lines * LINE_PRICE);
     },
     end(stream) {
       finish(stream);

@@ -1,11 +1,21 @@
 import { LogLevel, type LogRecord, type LogServiceService } from '../../gen/ts/modhost/v1/log.js';
 import type { ServiceImpl } from '../contract/service.js';
+import { type Clock, createSystemClock } from '../core/clock.js';
+import { delay } from '../core/delay.js';
 import { cutBytes } from '../core/printable.js';
+import { createTokenBucket } from '../core/token-bucket.js';
 
 /** Fields of one record that are kept. */
 const MAX_FIELDS = 64;
 /** Longest name of a field, bytes; a longer one is cut. */
 const MAX_KEY_BYTES = 64;
+/**
+ * What the host reads of one module's records at most, bytes per second and at once: eight times what it writes down. Past
+ * it the module's streams wait, for what is only read in order to be dropped costs the host's time too.
+ */
+const READ_BYTES_PER_SECOND = 8 * 1024 * 1024;
+/** Least price of a record, bytes: what it costs to look at one. */
+const RECORD_PRICE = 256;
 
 /** Levels by the names that loggers use. */
 export type LogLevelName = 'trace' | 'debug' | 'info' | 'warn' | 'error';
@@ -26,16 +36,25 @@ export interface ModuleLogSink {
   write(line: ModuleLogLine): boolean;
 }
 
-/** Answers LogService for one spawn. */
-export function createLogService(sink: ModuleLogSink): ServiceImpl<typeof LogServiceService> {
+/** Answers LogService for one spawn; all its streams share one pace of reading. */
+export function createLogService(
+  sink: ModuleLogSink,
+  clock: Clock = createSystemClock(),
+): ServiceImpl<typeof LogServiceService> {
+  const reading = createTokenBucket({ ratePerSecond: READ_BYTES_PER_SECOND, burst: READ_BYTES_PER_SECOND / 2 }, clock);
   return {
-    async write(requests) {
+    async write(requests, { signal }) {
       let accepted = 0n;
       let dropped = 0n;
       for await (const { records } of requests) {
+        let price = 0;
         for (const record of records) {
+          price += record.message.length + RECORD_PRICE;
           if (sink.write(lineOf(record))) accepted += 1n;
           else dropped += 1n;
+        }
+        for (let waitMs = reading.take(price); waitMs > 0 && !signal.aborted; waitMs = reading.take(price)) {
+          await delay(waitMs, signal);
         }
       }
       return { accepted, dropped };
