@@ -13,6 +13,7 @@ import type { ModuleStatus } from '../../gen/ts/modhost/admin/v1/status.js';
 import type { StreamTopResponse } from '../../gen/ts/modhost/admin/v1/top.js';
 import type { EventType } from '../../gen/ts/modhost/event/v1/event.js';
 import type { LogLevel } from '../../gen/ts/modhost/v1/log.js';
+import type { MetricsPage } from './prometheus.js';
 
 /** Which log lines somebody wants. */
 export interface LogFilter {
@@ -77,6 +78,8 @@ export interface HostControl {
   observation(name: string, reset: boolean): GetObservationResponse;
   /** Reads the operator's file anew and hands changes over. @throws BAD_CONFIG, INVALID_REQUEST */
   applyConfig(signal: AbortSignal): Promise<ApplyConfigResponse>;
+  /** The numbers of host, node and modules, for Prometheus; asks the node for its own, but not for long. */
+  metrics(): Promise<MetricsPage>;
   /** Begins an orderly stop of the whole host; answers at once. */
   requestStop(timeoutMs: number): void;
   /** Undefined unless the node is the embedded devchain. */

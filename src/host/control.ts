@@ -17,6 +17,7 @@ import type { Audit } from './audit.js';
 import { createCommands } from './commands.js';
 import type { ConfigChangeControl } from './config-change.js';
 import { wireGuarantee } from './facts.js';
+import { createHostMetrics } from './host-metrics.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { NodeWatch } from './node-status.js';
 import { observationOf } from './observation-report.js';
@@ -27,6 +28,7 @@ import type { Confinement } from './start-module.js';
 import { createSwitchControl } from './switch-control.js';
 import { isEnabled } from './switches.js';
 import { streamTop } from './top.js';
+import type { Upkeep } from './upkeep.js';
 import { warningsOf } from './warnings.js';
 
 /** What the control of a host looks at. */
@@ -38,6 +40,7 @@ export interface ControlParts extends HostParts {
   catalogue: EventCatalogue;
   confinement: Confinement;
   nodeWatch: NodeWatch;
+  upkeep: Upkeep;
   budget: NodeBudget;
   /** Most calls in flight to the node; 0 = no bound. */
   maxNodeCalls: number;
@@ -207,6 +210,7 @@ export function createHostControl(parts: ControlParts): HostControl {
       return observationOf(lifecycle.slot(name) as Slot, parts, reset);
     },
     applyConfig: (signal) => parts.configChange.apply(signal),
+    metrics: createHostMetrics(parts, list),
     requestStop: (timeoutMs) => parts.requestStop(timeoutMs),
     devchain: options.devchain,
     noteCommand: (command, moduleName) =>

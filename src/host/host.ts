@@ -59,6 +59,7 @@ import { createSessionServices } from './session-services.js';
 import { createSettingsBook } from './settings-book.js';
 import type { LoadOutcome } from './shelf.js';
 import { sweepSpawns } from './sweep-spawns.js';
+import { createUpkeep } from './upkeep.js';
 import { createSwitches, SWITCHES_FILE } from './switches.js';
 import { readHostVersion } from './version.js';
 
@@ -174,6 +175,7 @@ export function createHost(given: HostOptions): Host {
   let stopped: Promise<void> | undefined;
 
   const kept = createKept({ options, clock, log, hub, audit, wire, lifecycle: () => started?.lifecycle });
+  const upkeep = createUpkeep({ options, clock, log, hub, nodeWatch, jobs: kept.upkeep });
   const parts: HostParts = {
     kept,
     settings,
@@ -277,6 +279,7 @@ export function createHost(given: HostOptions): Host {
       configChange,
       confinement,
       nodeWatch,
+      upkeep,
       budget,
       maxNodeCalls: maxNodeCalls ?? 0,
       ended: end.signal,
@@ -286,6 +289,7 @@ export function createHost(given: HostOptions): Host {
     });
     lifecycleEvents.configLoaded(Object.keys(options.modules ?? {}).map((name) => `modules.${name}`));
     admin = createAdminServer({ socket: reserved, control, statuses, registry, log });
+    upkeep.start();
     await link.open(end.signal);
     return { lifecycle, control };
   };
@@ -310,6 +314,7 @@ export function createHost(given: HostOptions): Host {
     if (started === undefined || link.obstacle() !== undefined) end.abort(over);
     const present = started ?? (await running?.catch(() => undefined));
     lifecycleEvents.nodeShutdown('GRACEFUL', SHUTDOWN_NOTICE_MS);
+    upkeep.shutdown(SHUTDOWN_NOTICE_MS);
     const isHeard = present?.lifecycle.slots().some(({ running: spawned }) => spawned?.started) ?? false;
     if (isHeard) await delay(SHUTDOWN_NOTICE_MS);
     /** Each step is taken, whatever became of the one before. */
@@ -323,6 +328,7 @@ export function createHost(given: HostOptions): Host {
     const nodeLate = (): HostError =>
       new HostError('DEADLINE_EXCEEDED', `it took longer than ${NODE_STOP_TIMEOUT_MS} ms`);
     await step('modules', () => present?.lifecycle.stopAll());
+    await step('upkeep', () => upkeep.stop());
     await step('kept', () => kept.close());
     await step('events', () => hub.close());
     end.abort(over);

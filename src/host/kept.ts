@@ -26,6 +26,7 @@ import { createModuleCalls } from './module-calls.js';
 import type { HostOptions } from './options.js';
 import type { ServedModule } from './parts.js';
 import type { Slot } from './slot.js';
+import type { UpkeepJob } from './upkeep.js';
 
 /** The services by which the host keeps something for its modules, and whether each is served. */
 export const KEPT_SERVICES: readonly ServiceEntry[] = [
@@ -54,6 +55,8 @@ export interface Kept {
   /** The kept services of one session. */
   serve(session: Session, module: ServedModule): Served[];
   status(slot: Slot): KeptStatus;
+  /** Long jobs on what is kept, done by the host's upkeep. */
+  readonly upkeep: readonly UpkeepJob[];
   /** Writes out and lets go of everything; the modules have ended. */
   close(): Promise<void>;
 }
@@ -81,6 +84,7 @@ export function createKept(parts: KeptParts): Kept {
   return {
     endpoints,
     metrics,
+    upkeep: [storage.upkeep],
     async prepare(slot) {
       await files.prepare(slot);
       await storage.prepare(slot);

@@ -43,6 +43,11 @@ export const PUBLISHED_BY_HOST: Readonly<Record<string, string>> = {
   MEMPOOL_TRANSACTION_REMOVED: 'the node dropped a transaction from its mempool; the reason where the node tells it',
   FEE_RATE_CHANGED: 'the minimum or estimated fee rate that the node gives',
   MEMPOOL_CLEARED: 'the node told that its mempool is empty at once',
+  DATA_MAINTENANCE: 'the turn of the upkeep every 6 hours, a disk that became low, or the stop of the host',
+  MAINTENANCE_STARTED: 'the host begins to give back the room of what modules have deleted from their storage',
+  MAINTENANCE_COMPLETED: 'the host has ended that job',
+  HEALTH_CHECK: 'what the node tells of itself when the host asks, 10 s after its start and every minute',
+  DISK_SPACE_LOW: 'the file systems of the data and socket directories, looked at every 10 s',
 };
 
 /** The adapters of this package, in the order of the README's columns. */

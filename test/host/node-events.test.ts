@@ -8,6 +8,7 @@ import { createBlockFacts } from '../../src/events/block-facts.js';
 import type { EventHub } from '../../src/events/hub.js';
 import { createChainReader } from '../../src/host/chain-reader.js';
 import { createLifecycleEvents } from '../../src/host/lifecycle-events.js';
+import { createMaintenanceEvents } from '../../src/host/maintenance-events.js';
 import { createNodeEventPublisher } from '../../src/host/node-events.js';
 import { PUBLISHED_BY_HOST } from '../../src/host/published-events.js';
 import type { NetworkName, NodeApi, NodeEvent, Peer, SyncState } from '../../src/node/node-api.js';
@@ -144,6 +145,12 @@ describe('what the host publishes', () => {
     host.nodeStartupCompleted(12.4, ['node']);
     host.nodeShutdown('SIGNAL', 10_000);
     host.nodeShutdownCompleted(7);
+    const upkeep = createMaintenanceEvents(hub);
+    upkeep.dataMaintenance('LOW_DISK', 0);
+    upkeep.maintenanceStarted('CLEANUP');
+    upkeep.maintenanceCompleted('CLEANUP', true, 12.4, 'nothing left');
+    upkeep.healthCheck('PERIODIC', { nodeHealthy: true, healthReport: 'at height 1' });
+    upkeep.diskSpaceLow({ holds: 'data', availableBytes: 1, totalBytes: 100 });
     expect([...new Set(names())].sort()).toEqual(Object.keys(PUBLISHED_BY_HOST).sort());
     expect(log.lines).toEqual([]);
     for (const name of Object.keys(PUBLISHED_BY_HOST)) {

@@ -313,8 +313,9 @@ export function healthCheckTypeToJSON(object: HealthCheckType): string {
 }
 
 /**
- * DataMaintenance asks every module that keeps data of its own to flush it, clean it up, or both. No answer is
- * expected; what is not done in time is not waited for.
+ * DataMaintenance asks every module that keeps data of its own to flush it, clean it up, or both: every 6 hours, when a
+ * disk becomes low, and before the host stops its modules. No answer is expected; what is not done in time is not waited
+ * for.
  */
 export interface DataMaintenance {
   /** REQUIRED. What to do. */
@@ -352,7 +353,10 @@ export interface MaintenanceCompleted {
   results: string;
 }
 
-/** HealthCheck tells how the host found the node: reachable, at the tip and answering in time. */
+/**
+ * HealthCheck tells how the host found the node: reachable, at the tip and answering in time. The host asks 10 seconds
+ * after its start and then every minute.
+ */
 export interface HealthCheck {
   /** REQUIRED. What caused the check. */
   checkType: HealthCheckType;

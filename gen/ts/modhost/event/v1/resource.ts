@@ -89,8 +89,10 @@ export function resourceTypeToJSON(object: ResourceType): string {
 }
 
 /**
- * DiskSpaceLow tells that the disk which holds the host's data is nearly full. A module stops writing what it can do
- * without; storage answers DISK_FULL when nothing is left. Sent once for each time that the threshold is crossed.
+ * DiskSpaceLow tells that a disk on which the host keeps something is nearly full: less than 5 percent of it is free, or
+ * less than 1 GiB where that is less. A module stops writing what it can do without; storage answers DISK_FULL when
+ * nothing is left. Sent once for each time that the threshold is crossed; half as much again must be free before it can be
+ * crossed again. A DataMaintenance that asks for a clean-up follows it.
  */
 export interface DiskSpaceLow {
   /** REQUIRED. Free space in bytes. */
@@ -99,7 +101,7 @@ export interface DiskSpaceLow {
   totalBytes: bigint;
   /** REQUIRED. available_bytes as a share of total_bytes, 0 to 100. */
   percentFree: number;
-  /** OPTIONAL. What is on the disk: `data` or `modules`; never a path of the host. Empty = not told. */
+  /** OPTIONAL. What is on the disk: `data`, `sockets` or `modules`; never a path of the host. Empty = not told. */
   diskPath: string;
 }
 
