@@ -11,6 +11,7 @@ import { type ChainChange, type FollowOptions, openFollow } from './follow.js';
 import { type HandshakeAnswer, handshake, parseConfig } from './handshake.js';
 import type { Handlers } from './invocations.js';
 import { createModuleLog, type ModuleLog } from './log.js';
+import { type ApiOffer, type CallModule, createCallModule, registrationOf } from './module-calls.js';
 import { keepServing, type Serving } from './serve.js';
 import type { SubscriptionLink } from './subscription.js';
 
@@ -67,6 +68,13 @@ export interface Module extends NodeClients {
    * @param maxConcurrent work that the module wants to have open at a time [as much as the host allows]
    */
   serve(handlers: Handlers, maxConcurrent?: number): void;
+  /** Calls another module. @throws ModuleFailure, ModhostError MODULE_UNAVAILABLE, … */
+  readonly call: CallModule;
+  /**
+   * Offers methods to other modules, in place of what was offered before, until the session ends; calls of them come to the
+   * handler for `api`. A host that begins anew is told again. @throws ModhostError MISSING_PERMISSION, INVALID_REQUEST, …
+   */
+  offer(api: ApiOffer): Promise<void>;
   /** Tells that the start takes longer, and moves its deadline; `percent` 0 to 100, 0 = not known. */
   starting(percent: number, message?: string): Promise<void>;
   /** Tells that the module works: REQUIRED of every module, after its subscription. Once said, again a success. */
@@ -118,6 +126,7 @@ export async function connect(options: ConnectOptions): Promise<Module> {
   let isReady = false;
   let owesReady = false;
   let hearsEvents = false;
+  let offered: ApiOffer | undefined;
   let serving: Serving | undefined;
   let closing: Promise<void> | undefined;
 
@@ -125,6 +134,7 @@ export async function connect(options: ConnectOptions): Promise<Module> {
   const reopen = async (): Promise<void> => {
     answer = await shake();
     owesReady = isReady;
+    if (offered !== undefined) await clients.modules.registerApi(registrationOf(offered));
   };
   /** After a handshake with a host that began anew; Ready comes after the subscription where there is one. */
   const stands = async (): Promise<void> => {
@@ -190,6 +200,11 @@ export async function connect(options: ConnectOptions): Promise<Module> {
         over: (error: ModhostError) => end.abort(error),
       };
       serving = keepServing(served, { stop, ...handlers }, maxConcurrent, serveEnd.signal);
+    },
+    call: createCallModule(clients.modules),
+    async offer(api) {
+      await clients.modules.registerApi(registrationOf(api));
+      offered = api;
     },
     async starting(percent, message = '') {
       await clients.session.starting({ progressPercent: percent, message });

@@ -2,6 +2,7 @@ export { type Event, EventType } from '../../gen/ts/modhost/event/v1/event.js';
 export { type Gap, GapReason } from '../../gen/ts/modhost/event/v1/event_service.js';
 export { BlockFormat, TransactionFormat } from '../../gen/ts/modhost/v1/bitcoin.js';
 export { HealthStatus } from '../../gen/ts/modhost/v1/health.js';
+export type { ApiInvocation } from '../../gen/ts/modhost/v1/invocation.js';
 export { InvocationFailureKind, StopReason } from '../../gen/ts/modhost/v1/invocation.js';
 export { Permission } from '../../gen/ts/modhost/v1/permission.js';
 export type { Limits, SessionContext } from '../../gen/ts/modhost/v1/session.js';
@@ -51,6 +52,15 @@ export {
   type WorkContext,
 } from './invocations.js';
 export { createModuleLog, type ModuleLog, type ModuleLogFields, type OwnedModuleLog } from './log.js';
+export {
+  type ApiMethod,
+  type ApiOffer,
+  apiHandler,
+  type CallModule,
+  createCallModule,
+  type ModuleCallOptions,
+  ModuleFailure,
+} from './module-calls.js';
 export { isRetryable, type RetryOptions, withRetry } from './retry.js';
 export { type RunOptions, runModule } from './run.js';
 export { type Delivery, keepSubscribed, type SubscriptionLink } from './subscription.js';

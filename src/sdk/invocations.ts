@@ -20,6 +20,8 @@ import { cancelled, ModhostError } from './error.js';
 
 /** What a handler is told beside its work. */
 export interface WorkContext {
+  /** Id of the invocation: calls of other modules made for it name it, see `module.call`. */
+  readonly id: bigint;
   /** Fires when the deadline has passed, the caller has gone, or the stream broke: nobody waits for the answer any more. */
   readonly signal: AbortSignal;
   /** W3C trace context of the caller; empty when there is none. */
@@ -89,6 +91,7 @@ export function createWorker(handlers: Handlers, answer: (result: InvocationResu
       Math.min(timeoutMs, 2 ** 31 - 1),
     );
     const context: WorkContext = {
+      id,
       signal: end.signal,
       traceParent,
       timeLeftMs: () => Math.max(0, until - performance.now()),

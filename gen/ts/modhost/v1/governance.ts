@@ -162,7 +162,7 @@ export interface Proposal {
 
 /** ListProposalsRequest asks for one page. */
 export interface ListProposalsRequest {
-  /** OPTIONAL. Proposals per page, 1 to 1,000; 0 = 100. */
+  /** OPTIONAL. Proposals per page, 1 to 1,000; 0 = 100, which is what a provider then gets. */
   pageSize: number;
   /** OPTIONAL. `next_page_token` of the page before; empty = the first page. */
   pageToken: Uint8Array;
@@ -933,8 +933,22 @@ export const CastVoteResponse: MessageFns<CastVoteResponse> = {
  * GovernanceService reads proposals of the node's project and casts votes on them, where the node, or the module that
  * the operator names as its provider, takes part in governance. It has no bearing on consensus.
  *
- * Besides what it lists every rpc may fail with NODE_LACKS_FEATURE (there is none: ask the operator), NODE_UNAVAILABLE
- * or NODE_BUSY (wait modhost-retry-after-ms, call again with backoff) and NODE_ERROR (report it).
+ * With `[providers] governance = "NAME"` in the operator's file that module answers this service for all other modules,
+ * whether or not the node could. Each call reaches it as an invocation of kind `api` whose method is
+ * `governance_list_proposals`, `governance_get_proposal` or `governance_cast_vote`, whose `params` are the request of
+ * the rpc and whose `result` is its response, both encoded as they stand here; it registers those methods with
+ * RegisterApi, and hears who calls. What counts is the permission of the caller for this service; it needs no
+ * call_module, and lists of allowed callers do not apply. A failure whose `code` is the number of INVALID_REQUEST,
+ * OUT_OF_RANGE, NOT_FOUND, PRECONDITION_FAILED or NODE_LACKS_FEATURE in ErrorReason reaches the caller as that reason,
+ * any other one as NODE_ERROR; failures of kind INVALID_PARAMS, BUSY, CALLER_NOT_ALLOWED and CANCELLED mean what they
+ * do for every call. An answer that breaks the rules below is counted against the provider. The provider's own calls of
+ * the service go to the node.
+ *
+ * Besides what it lists every rpc may fail with NODE_LACKS_FEATURE (there is none, or the module that the operator
+ * names is not loaded or lacks the method: ask the operator), NODE_UNAVAILABLE or NODE_BUSY (wait
+ * modhost-retry-after-ms, call again with backoff) and NODE_ERROR (report it); with a provider also with
+ * MODULE_UNAVAILABLE or TOO_MANY_CALLS (wait, call again), CALL_DEPTH (it calls back in a circle) and INTERNAL (it
+ * broke the contract: report it to its author).
  */
 export type GovernanceServiceService = typeof GovernanceServiceService;
 export const GovernanceServiceService = {

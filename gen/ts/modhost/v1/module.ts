@@ -91,7 +91,8 @@ export interface CallRequest {
   minApiVersion: number;
   /**
    * OPTIONAL. Id of the open invocation on the caller's Serve stream for whose sake this call is made. The call then ends
-   * with that invocation: its deadline and its cancellation are handed on, and it stands one place deeper in the chain.
+   * with that invocation: its deadline, its cancellation and its trace context are handed on, and it stands one place
+   * deeper in the chain.
    * With 0 the host takes the deepest API invocation that the caller has open for the place in the chain, and hands on
    * nothing else.
    */
@@ -128,8 +129,8 @@ export interface RegisterApiRequest {
   /** REQUIRED. Version of the API, 1 or higher; raise it when methods are added, so that callers can ask for it. */
   apiVersion: number;
   /**
-   * OPTIONAL. Names of modules that may call; empty means all that hold call_module. The manifest and the operator may
-   * narrow it further.
+   * OPTIONAL. Names of modules that may call, at most 256; empty means all that the manifest's `[api]` lets call, or all
+   * that hold call_module when it names none. The operator may narrow it further.
    */
   allowedCallers: string[];
 }
@@ -1444,8 +1445,8 @@ export const ModuleServiceService = {
   /**
    * Discover gives every module that the host knows, by name, in pages.
    *
-   * Errors: MISSING_PERMISSION (ask for discover_modules); INVALID_REQUEST (the page token is not one that this rpc gave:
-   * begin again without one).
+   * Errors: MISSING_PERMISSION (ask for discover_modules); OUT_OF_RANGE (the page size); INVALID_REQUEST (the page token
+   * is not one that this rpc gave: begin again without one).
    */
   discover: {
     path: "/modhost.v1.ModuleService/Discover" as const,
@@ -1489,15 +1490,20 @@ export const ModuleServiceService = {
   /**
    * Call calls a method of another module's API and waits for its result. The deadline of this call is handed on, less
    * what has passed; a cancelled call is cancelled there too. The called module hears who calls and what the caller may
-   * do, and decides by itself.
+   * do, and decides by itself. Nothing that the caller sends beside the fields below reaches it.
    *
-   * Errors: MISSING_PERMISSION (ask for call_module); FIELD_REQUIRED, INVALID_REQUEST (`for_invocation` is not
-   * open) (fix the call); MODULE_NOT_FOUND (no such module:
-   * the message names near ones); MODULE_UNAVAILABLE (starting, stopping, crashed, or its queue is full: retry after the
-   * time given); METHOD_NOT_FOUND (it offers no such method); INCOMPATIBLE (its API is older than `min_api_version`: ask
-   * for another version); CALLER_NOT_ALLOWED (the operator or its manifest decides); CALL_DEPTH (break the circle);
-   * DEADLINE_EXCEEDED (retry with more time); MESSAGE_TOO_LARGE (parameters or result). What the other module itself
-   * reports as failed comes as `failure` in the answer, not as an error.
+   * Errors: MISSING_PERMISSION (ask for call_module); FIELD_REQUIRED, INVALID_REQUEST (`for_invocation` is not open)
+   * (fix the call); MODULE_NOT_FOUND (no such module, the message names a near one; or nobody has loaded it);
+   * MODULE_UNAVAILABLE (starting, stopping, crashed, in quarantine, without a Serve stream, gone while it worked, or
+   * too busy by its own word: retry after the time given); TOO_MANY_CALLS (as many calls of it are open as it may have:
+   * retry after the time given); METHOD_NOT_FOUND (it offers no such method, or no API at all); INCOMPATIBLE (its API
+   * is older than `min_api_version`: ask for another version); CALLER_NOT_ALLOWED (the operator, its manifest or the
+   * module itself decides); CALL_DEPTH (deeper than `Limits.max_call_depth`, a call of a method that the same chain of
+   * calls is in already, or of the caller itself: break the circle; the message names the chain); DEADLINE_EXCEEDED
+   * (retry with more time); CANCELLED (the invocation that it was made for is over, or the called module has given up);
+   * PERMISSION_WITHDRAWN (the operator took call_module back meanwhile); MESSAGE_TOO_LARGE (parameters or result);
+   * INTERNAL (the called module broke the contract: report it to its author). What the other module itself reports as
+   * failed comes as `failure` in the answer, not as an error.
    */
   call: {
     path: "/modhost.v1.ModuleService/Call" as const,
@@ -1514,7 +1520,7 @@ export const ModuleServiceService = {
    *
    * Errors: MISSING_PERMISSION (ask for register_module_api); FIELD_REQUIRED, INVALID_REQUEST (a name that breaks its
    * rule or stands there twice, a method or caller that the manifest's `[api]` excludes) (fix the call); OUT_OF_RANGE
-   * (fix the version); QUOTA_EXCEEDED (more than `Limits.max_api_methods`).
+   * (a version of 0, more than 256 callers: fix the call); QUOTA_EXCEEDED (more than `Limits.max_api_methods`).
    */
   registerApi: {
     path: "/modhost.v1.ModuleService/RegisterApi" as const,
@@ -1546,8 +1552,8 @@ export interface ModuleServiceServer extends UntypedServiceImplementation {
   /**
    * Discover gives every module that the host knows, by name, in pages.
    *
-   * Errors: MISSING_PERMISSION (ask for discover_modules); INVALID_REQUEST (the page token is not one that this rpc gave:
-   * begin again without one).
+   * Errors: MISSING_PERMISSION (ask for discover_modules); OUT_OF_RANGE (the page size); INVALID_REQUEST (the page token
+   * is not one that this rpc gave: begin again without one).
    */
   discover: handleUnaryCall<DiscoverRequest, DiscoverResponse>;
   /**
@@ -1567,15 +1573,20 @@ export interface ModuleServiceServer extends UntypedServiceImplementation {
   /**
    * Call calls a method of another module's API and waits for its result. The deadline of this call is handed on, less
    * what has passed; a cancelled call is cancelled there too. The called module hears who calls and what the caller may
-   * do, and decides by itself.
+   * do, and decides by itself. Nothing that the caller sends beside the fields below reaches it.
    *
-   * Errors: MISSING_PERMISSION (ask for call_module); FIELD_REQUIRED, INVALID_REQUEST (`for_invocation` is not
-   * open) (fix the call); MODULE_NOT_FOUND (no such module:
-   * the message names near ones); MODULE_UNAVAILABLE (starting, stopping, crashed, or its queue is full: retry after the
-   * time given); METHOD_NOT_FOUND (it offers no such method); INCOMPATIBLE (its API is older than `min_api_version`: ask
-   * for another version); CALLER_NOT_ALLOWED (the operator or its manifest decides); CALL_DEPTH (break the circle);
-   * DEADLINE_EXCEEDED (retry with more time); MESSAGE_TOO_LARGE (parameters or result). What the other module itself
-   * reports as failed comes as `failure` in the answer, not as an error.
+   * Errors: MISSING_PERMISSION (ask for call_module); FIELD_REQUIRED, INVALID_REQUEST (`for_invocation` is not open)
+   * (fix the call); MODULE_NOT_FOUND (no such module, the message names a near one; or nobody has loaded it);
+   * MODULE_UNAVAILABLE (starting, stopping, crashed, in quarantine, without a Serve stream, gone while it worked, or
+   * too busy by its own word: retry after the time given); TOO_MANY_CALLS (as many calls of it are open as it may have:
+   * retry after the time given); METHOD_NOT_FOUND (it offers no such method, or no API at all); INCOMPATIBLE (its API
+   * is older than `min_api_version`: ask for another version); CALLER_NOT_ALLOWED (the operator, its manifest or the
+   * module itself decides); CALL_DEPTH (deeper than `Limits.max_call_depth`, a call of a method that the same chain of
+   * calls is in already, or of the caller itself: break the circle; the message names the chain); DEADLINE_EXCEEDED
+   * (retry with more time); CANCELLED (the invocation that it was made for is over, or the called module has given up);
+   * PERMISSION_WITHDRAWN (the operator took call_module back meanwhile); MESSAGE_TOO_LARGE (parameters or result);
+   * INTERNAL (the called module broke the contract: report it to its author). What the other module itself reports as
+   * failed comes as `failure` in the answer, not as an error.
    */
   call: handleUnaryCall<CallRequest, CallResponse>;
   /**
@@ -1584,7 +1595,7 @@ export interface ModuleServiceServer extends UntypedServiceImplementation {
    *
    * Errors: MISSING_PERMISSION (ask for register_module_api); FIELD_REQUIRED, INVALID_REQUEST (a name that breaks its
    * rule or stands there twice, a method or caller that the manifest's `[api]` excludes) (fix the call); OUT_OF_RANGE
-   * (fix the version); QUOTA_EXCEEDED (more than `Limits.max_api_methods`).
+   * (a version of 0, more than 256 callers: fix the call); QUOTA_EXCEEDED (more than `Limits.max_api_methods`).
    */
   registerApi: handleUnaryCall<RegisterApiRequest, RegisterApiResponse>;
   /**
@@ -1599,8 +1610,8 @@ export interface ModuleServiceClient extends Client {
   /**
    * Discover gives every module that the host knows, by name, in pages.
    *
-   * Errors: MISSING_PERMISSION (ask for discover_modules); INVALID_REQUEST (the page token is not one that this rpc gave:
-   * begin again without one).
+   * Errors: MISSING_PERMISSION (ask for discover_modules); OUT_OF_RANGE (the page size); INVALID_REQUEST (the page token
+   * is not one that this rpc gave: begin again without one).
    */
   discover(
     request: DiscoverRequest,
@@ -1662,15 +1673,20 @@ export interface ModuleServiceClient extends Client {
   /**
    * Call calls a method of another module's API and waits for its result. The deadline of this call is handed on, less
    * what has passed; a cancelled call is cancelled there too. The called module hears who calls and what the caller may
-   * do, and decides by itself.
+   * do, and decides by itself. Nothing that the caller sends beside the fields below reaches it.
    *
-   * Errors: MISSING_PERMISSION (ask for call_module); FIELD_REQUIRED, INVALID_REQUEST (`for_invocation` is not
-   * open) (fix the call); MODULE_NOT_FOUND (no such module:
-   * the message names near ones); MODULE_UNAVAILABLE (starting, stopping, crashed, or its queue is full: retry after the
-   * time given); METHOD_NOT_FOUND (it offers no such method); INCOMPATIBLE (its API is older than `min_api_version`: ask
-   * for another version); CALLER_NOT_ALLOWED (the operator or its manifest decides); CALL_DEPTH (break the circle);
-   * DEADLINE_EXCEEDED (retry with more time); MESSAGE_TOO_LARGE (parameters or result). What the other module itself
-   * reports as failed comes as `failure` in the answer, not as an error.
+   * Errors: MISSING_PERMISSION (ask for call_module); FIELD_REQUIRED, INVALID_REQUEST (`for_invocation` is not open)
+   * (fix the call); MODULE_NOT_FOUND (no such module, the message names a near one; or nobody has loaded it);
+   * MODULE_UNAVAILABLE (starting, stopping, crashed, in quarantine, without a Serve stream, gone while it worked, or
+   * too busy by its own word: retry after the time given); TOO_MANY_CALLS (as many calls of it are open as it may have:
+   * retry after the time given); METHOD_NOT_FOUND (it offers no such method, or no API at all); INCOMPATIBLE (its API
+   * is older than `min_api_version`: ask for another version); CALLER_NOT_ALLOWED (the operator, its manifest or the
+   * module itself decides); CALL_DEPTH (deeper than `Limits.max_call_depth`, a call of a method that the same chain of
+   * calls is in already, or of the caller itself: break the circle; the message names the chain); DEADLINE_EXCEEDED
+   * (retry with more time); CANCELLED (the invocation that it was made for is over, or the called module has given up);
+   * PERMISSION_WITHDRAWN (the operator took call_module back meanwhile); MESSAGE_TOO_LARGE (parameters or result);
+   * INTERNAL (the called module broke the contract: report it to its author). What the other module itself reports as
+   * failed comes as `failure` in the answer, not as an error.
    */
   call(request: CallRequest, callback: (error: ServiceError | null, response: CallResponse) => void): ClientUnaryCall;
   call(
@@ -1690,7 +1706,7 @@ export interface ModuleServiceClient extends Client {
    *
    * Errors: MISSING_PERMISSION (ask for register_module_api); FIELD_REQUIRED, INVALID_REQUEST (a name that breaks its
    * rule or stands there twice, a method or caller that the manifest's `[api]` excludes) (fix the call); OUT_OF_RANGE
-   * (fix the version); QUOTA_EXCEEDED (more than `Limits.max_api_methods`).
+   * (a version of 0, more than 256 callers: fix the call); QUOTA_EXCEEDED (more than `Limits.max_api_methods`).
    */
   registerApi(
     request: RegisterApiRequest,

@@ -326,8 +326,21 @@ export const GetPaymentStateResponse: MessageFns<GetPaymentStateResponse> = {
 /**
  * PaymentService reads the payments that the node keeps, or the module that the operator names as its provider.
  *
- * Besides what it lists every rpc may fail with NODE_LACKS_FEATURE (there is none: ask the operator), NODE_UNAVAILABLE
- * or NODE_BUSY (wait modhost-retry-after-ms, call again with backoff) and NODE_ERROR (report it).
+ * With `[providers] payment = "NAME"` in the operator's file that module answers this service for all other modules,
+ * whether or not the node could. Each call reaches it as an invocation of kind `api` whose method is
+ * `payment_get_payment_state`, whose `params` are the request of the rpc and whose `result` is its response, both
+ * encoded as they stand here; it registers those methods with RegisterApi, and hears who calls. What counts is the
+ * permission of the caller for this service; it needs no call_module, and lists of allowed callers do not apply. A
+ * failure whose `code` is the number of INVALID_REQUEST, OUT_OF_RANGE, NOT_FOUND, PRECONDITION_FAILED or
+ * NODE_LACKS_FEATURE in ErrorReason reaches the caller as that reason, any other one as NODE_ERROR; failures of kind
+ * INVALID_PARAMS, BUSY, CALLER_NOT_ALLOWED and CANCELLED mean what they do for every call. An answer that breaks the
+ * rules below is counted against the provider. The provider's own calls of the service go to the node.
+ *
+ * Besides what it lists every rpc may fail with NODE_LACKS_FEATURE (there is none, or the module that the operator
+ * names is not loaded or lacks the method: ask the operator), NODE_UNAVAILABLE or NODE_BUSY (wait
+ * modhost-retry-after-ms, call again with backoff) and NODE_ERROR (report it); with a provider also with
+ * MODULE_UNAVAILABLE or TOO_MANY_CALLS (wait, call again), CALL_DEPTH (it calls back in a circle) and INTERNAL (it
+ * broke the contract: report it to its author).
  */
 export type PaymentServiceService = typeof PaymentServiceService;
 export const PaymentServiceService = {
