@@ -16,6 +16,7 @@ import type { Guarantee } from '../sandbox/guarantee.js';
 import type { ResourceLimits } from '../sandbox/limits.js';
 import type { EventLimits } from '../services/event.js';
 import { MAX_METRIC_SERIES } from '../services/metrics-book.js';
+import { MAX_API_METHODS } from '../services/module.js';
 import {
   DEFAULT_STORAGE_MB,
   MAX_KEY_BYTES,
@@ -25,6 +26,7 @@ import {
 } from '../services/storage/limits.js';
 import { MIN_TIMER_INTERVAL_MS } from '../services/timer/service.js';
 import { MAX_TIMERS } from '../services/timer/session-timers.js';
+import { MAX_CALL_DEPTH } from '../session/calls.js';
 import { MAX_PENDING_INVOCATIONS } from '../session/invocation-desk.js';
 import type { CallQuotaOptions } from '../session/quota.js';
 import { LOG_BYTES_PER_SECOND, MAX_LOG_LINE_BYTES } from './log-book.js';
@@ -34,8 +36,6 @@ const PLANNED = {
   fastCallsPerSecond: 100_000,
   fastCallBurst: 200_000,
   maxRpcEndpoints: 64,
-  maxApiMethods: 64,
-  maxCallDepth: 8,
   maxPipelinedCalls: 1_024,
 } as const;
 
@@ -80,6 +80,8 @@ export function sessionLimits(
     maxStorageTrees: MAX_STORAGE_TREES,
     maxKeyBytes: MAX_KEY_BYTES,
     maxValueBytes: MAX_VALUE_BYTES,
+    maxApiMethods: MAX_API_METHODS,
+    maxCallDepth: MAX_CALL_DEPTH,
     ...PLANNED,
   };
 }
