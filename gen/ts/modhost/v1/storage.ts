@@ -114,7 +114,7 @@ export interface DeleteResponse {
 export interface StorageServiceWriteRequest {
   /** OPTIONAL. What must hold for the batch to be done, at most 1,000. All are checked against the state before the batch. */
   preconditions: StoragePrecondition[];
-  /** REQUIRED. At least one operation; done in this order, so the last one on a key counts. */
+  /** REQUIRED. 1 to 100,000 operations, of which at most 16 are ranges; done in this order, so the last one on a key counts. */
   operations: StorageOperation[];
 }
 
@@ -154,7 +154,7 @@ export interface StorageOperation {
     /** Remove this key; a missing one is no error. */
     { $case: "delete"; value: Uint8Array }
     | //
-    /** Remove all keys of this range. */
+    /** Remove all keys of this range; the ranges of one batch remove at most 100,000 keys. */
     { $case: "deleteRange"; value: StorageRange }
     | undefined;
 }
@@ -2674,7 +2674,9 @@ export const StorageServiceService = {
    * Scan reads a range of one tree in key order, from a snapshot taken when the call begins: later writes do not show.
    *
    * Errors: as Get; INVALID_REQUEST (both a prefix and a bound are set); TOO_MANY_CALLS (more than 8 scans of this
-   * module are open: finish one).
+   * module are open: finish one); QUOTA_EXCEEDED (more than the module's total was written while the scan was open, and
+   * its snapshot would keep all that is past on the disk: begin anew behind the last key); NOT_FOUND (the tree was deleted
+   * meanwhile); DISK_FULL (the storage was opened anew after its disk had failed: begin anew).
    */
   scan: {
     path: "/modhost.v1.StorageService/Scan" as const,
@@ -2690,7 +2692,9 @@ export const StorageServiceService = {
    *
    * Errors: MISSING_PERMISSION (ask for write_storage); FIELD_REQUIRED, OUT_OF_RANGE (fix the call); NOT_FOUND (no such
    * tree: open it); QUOTA_EXCEEDED (delete something, or ask the operator for more); DISK_FULL (the operator must make
-   * room); READ_ONLY (another version of the module holds the storage: wait for Ready); DATA_CORRUPT (ask the operator).
+   * room; reads go on, and writes too once there is room); READ_ONLY (another version of the module holds the storage: wait
+   * for Ready); TOO_MANY_CALLS (256 writes of this module, or 16 MiB, wait to be written: wait for some); DATA_CORRUPT (ask
+   * the operator).
    */
   put: {
     path: "/modhost.v1.StorageService/Put" as const,
@@ -2720,7 +2724,8 @@ export const StorageServiceService = {
    * its chain cursor and what it derived from it in one batch has each block exactly once.
    *
    * Errors: as Put; PRECONDITION_FAILED (the message gives the index of the first one that does not hold; nothing was
-   * written: read again and decide).
+   * written: read again and decide). OUT_OF_RANGE also means that the batch has too many preconditions, operations or
+   * ranges, or that its ranges hold too many keys (split it, or DeleteTree).
    */
   write: {
     path: "/modhost.v1.StorageService/Write" as const,
@@ -2833,7 +2838,9 @@ export interface StorageServiceServer extends UntypedServiceImplementation {
    * Scan reads a range of one tree in key order, from a snapshot taken when the call begins: later writes do not show.
    *
    * Errors: as Get; INVALID_REQUEST (both a prefix and a bound are set); TOO_MANY_CALLS (more than 8 scans of this
-   * module are open: finish one).
+   * module are open: finish one); QUOTA_EXCEEDED (more than the module's total was written while the scan was open, and
+   * its snapshot would keep all that is past on the disk: begin anew behind the last key); NOT_FOUND (the tree was deleted
+   * meanwhile); DISK_FULL (the storage was opened anew after its disk had failed: begin anew).
    */
   scan: handleServerStreamingCall<ScanRequest, ScanResponse>;
   /**
@@ -2841,7 +2848,9 @@ export interface StorageServiceServer extends UntypedServiceImplementation {
    *
    * Errors: MISSING_PERMISSION (ask for write_storage); FIELD_REQUIRED, OUT_OF_RANGE (fix the call); NOT_FOUND (no such
    * tree: open it); QUOTA_EXCEEDED (delete something, or ask the operator for more); DISK_FULL (the operator must make
-   * room); READ_ONLY (another version of the module holds the storage: wait for Ready); DATA_CORRUPT (ask the operator).
+   * room; reads go on, and writes too once there is room); READ_ONLY (another version of the module holds the storage: wait
+   * for Ready); TOO_MANY_CALLS (256 writes of this module, or 16 MiB, wait to be written: wait for some); DATA_CORRUPT (ask
+   * the operator).
    */
   put: handleUnaryCall<PutRequest, PutResponse>;
   /**
@@ -2855,7 +2864,8 @@ export interface StorageServiceServer extends UntypedServiceImplementation {
    * its chain cursor and what it derived from it in one batch has each block exactly once.
    *
    * Errors: as Put; PRECONDITION_FAILED (the message gives the index of the first one that does not hold; nothing was
-   * written: read again and decide).
+   * written: read again and decide). OUT_OF_RANGE also means that the batch has too many preconditions, operations or
+   * ranges, or that its ranges hold too many keys (split it, or DeleteTree).
    */
   write: handleUnaryCall<StorageServiceWriteRequest, StorageServiceWriteResponse>;
   /**
@@ -2940,7 +2950,9 @@ export interface StorageServiceClient extends Client {
    * Scan reads a range of one tree in key order, from a snapshot taken when the call begins: later writes do not show.
    *
    * Errors: as Get; INVALID_REQUEST (both a prefix and a bound are set); TOO_MANY_CALLS (more than 8 scans of this
-   * module are open: finish one).
+   * module are open: finish one); QUOTA_EXCEEDED (more than the module's total was written while the scan was open, and
+   * its snapshot would keep all that is past on the disk: begin anew behind the last key); NOT_FOUND (the tree was deleted
+   * meanwhile); DISK_FULL (the storage was opened anew after its disk had failed: begin anew).
    */
   scan(request: ScanRequest, options?: Partial<CallOptions>): ClientReadableStream<ScanResponse>;
   scan(request: ScanRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<ScanResponse>;
@@ -2949,7 +2961,9 @@ export interface StorageServiceClient extends Client {
    *
    * Errors: MISSING_PERMISSION (ask for write_storage); FIELD_REQUIRED, OUT_OF_RANGE (fix the call); NOT_FOUND (no such
    * tree: open it); QUOTA_EXCEEDED (delete something, or ask the operator for more); DISK_FULL (the operator must make
-   * room); READ_ONLY (another version of the module holds the storage: wait for Ready); DATA_CORRUPT (ask the operator).
+   * room; reads go on, and writes too once there is room); READ_ONLY (another version of the module holds the storage: wait
+   * for Ready); TOO_MANY_CALLS (256 writes of this module, or 16 MiB, wait to be written: wait for some); DATA_CORRUPT (ask
+   * the operator).
    */
   put(request: PutRequest, callback: (error: ServiceError | null, response: PutResponse) => void): ClientUnaryCall;
   put(
@@ -2988,7 +3002,8 @@ export interface StorageServiceClient extends Client {
    * its chain cursor and what it derived from it in one batch has each block exactly once.
    *
    * Errors: as Put; PRECONDITION_FAILED (the message gives the index of the first one that does not hold; nothing was
-   * written: read again and decide).
+   * written: read again and decide). OUT_OF_RANGE also means that the batch has too many preconditions, operations or
+   * ranges, or that its ranges hold too many keys (split it, or DeleteTree).
    */
   write(
     request: StorageServiceWriteRequest,
