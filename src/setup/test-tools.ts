@@ -13,6 +13,7 @@ export function testTools(root: string): Step[] {
     preparation(root, 'btcd for the interop tests', 'test/interop', 'two minutes'),
     preparation(root, "Bitcoin Core's engine for the oracle tests", 'test/oracle', 'a minute'),
     preparation(root, 'a C compiler for the escape probes', 'test/sandbox/escape', 'a minute'),
+    preparation(root, 'strace for the tests of storage', 'test/services/storage', 'half a minute'),
     preparation(root, "Prometheus' parser for the tests of /metrics", 'test/prometheus', 'a minute'),
   ];
 }

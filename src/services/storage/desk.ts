@@ -40,6 +40,7 @@ export interface DeskParts {
 
 /** Time for which a storage stays open that was prepared for a spawn which then does not come, milliseconds. */
 const PREPARED_MS = 30_000;
+const PREPARED = 'prepared';
 
 interface Shelf {
   /** Undefined when it is not open, nor being opened. */
@@ -47,7 +48,9 @@ interface Shelf {
   open: Store | undefined;
   /** Resolves when the one before is closed. */
   closed: Promise<void>;
-  users: Set<unknown>;
+  /** Sessions, and the spawn that was prepared and has none yet. */
+  users: Set<AbortSignal | typeof PREPARED>;
+  preparedTimer: NodeJS.Timeout | undefined;
   quotaBytes: number;
 }
 
@@ -65,6 +68,7 @@ export function createStorageDesk(parts: DeskParts): StorageDesk {
       open: undefined,
       closed: Promise.resolve(),
       users: new Set(),
+      preparedTimer: undefined,
       quotaBytes: 0,
     };
     shelves.set(name, shelf);
@@ -99,7 +103,8 @@ export function createStorageDesk(parts: DeskParts): StorageDesk {
     })();
     return shelf.closed;
   };
-  const leave = (shelf: Shelf, user: unknown): void => {
+  const leave = (shelf: Shelf, user: AbortSignal | typeof PREPARED): void => {
+    if (user === PREPARED) clearTimeout(shelf.preparedTimer);
     if (shelf.users.delete(user) && shelf.users.size === 0) void close(shelf);
   };
   const limit = (shelf: Shelf, quotaBytes: number): void => {
@@ -111,14 +116,14 @@ export function createStorageDesk(parts: DeskParts): StorageDesk {
     async prepare(name, quotaBytes) {
       const shelf = shelfOf(name);
       limit(shelf, quotaBytes);
-      // a user of its own until the spawn has come
-      const user = {};
-      shelf.users.add(user);
-      setTimeout(() => leave(shelf, user), PREPARED_MS).unref();
+      // a user of its own until the spawn has come, or does not
+      shelf.users.add(PREPARED);
+      clearTimeout(shelf.preparedTimer);
+      shelf.preparedTimer = setTimeout(() => leave(shelf, PREPARED), PREPARED_MS).unref();
       try {
         await open(name, shelf);
       } catch (error) {
-        leave(shelf, user);
+        leave(shelf, PREPARED);
         throw error;
       }
     },
@@ -129,6 +134,7 @@ export function createStorageDesk(parts: DeskParts): StorageDesk {
         shelf.users.add(ended);
         ended.addEventListener('abort', () => leave(shelf, ended), { once: true });
       }
+      leave(shelf, PREPARED);
       return {
         async store() {
           if (ended.aborted) throw ended.reason;
@@ -141,6 +147,7 @@ export function createStorageDesk(parts: DeskParts): StorageDesk {
       new Map([...shelves].flatMap(([name, { open: store }]) => (store === undefined ? [] : [[name, store]]))),
     async close() {
       over = true;
+      for (const { preparedTimer } of shelves.values()) clearTimeout(preparedTimer);
       await Promise.all([...shelves.values()].map(close));
     },
   };
