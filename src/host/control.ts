@@ -17,6 +17,7 @@ import type { Audit } from './audit.js';
 import { createCommands } from './commands.js';
 import type { ConfigChangeControl } from './config-change.js';
 import { wireGuarantee } from './facts.js';
+import type { FrontDoor } from './front-door.js';
 import { createHostMetrics } from './host-metrics.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { NodeWatch } from './node-status.js';
@@ -42,6 +43,7 @@ export interface ControlParts extends HostParts {
   nodeWatch: NodeWatch;
   upkeep: Upkeep;
   budget: NodeBudget;
+  frontDoor: Pick<FrontDoor, 'status'>;
   /** Most calls in flight to the node; 0 = no bound. */
   maxNodeCalls: number;
   /** Aborted when the host ends. */
@@ -122,6 +124,7 @@ export function createHostControl(parts: ControlParts): HostControl {
           warnings: warningsOf(parts),
           runtimeVersion: process.version,
           stopping: parts.isStopping(),
+          ...parts.frontDoor.status(),
         },
         node: await parts.nodeWatch.status(signal),
         modules: list(),

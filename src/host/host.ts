@@ -10,7 +10,6 @@ import { readEventTypes } from '../contract/event-type.js';
 import { readMethods } from '../contract/methods.js';
 import type { permissionNumber } from '../contract/permission.js';
 import { createStrictWire } from '../contract/strict-wire.js';
-import { blockHash } from '../core/bitcoin/header.js';
 import { createSystemClock } from '../core/clock.js';
 import { delay } from '../core/delay.js';
 import { inTime } from '../core/in-time.js';
@@ -43,11 +42,13 @@ import { createAudit } from './audit.js';
 import { createChainReader } from './chain-reader.js';
 import { createConfigChange } from './config-change.js';
 import { createHostControl } from './control.js';
+import { createFrontDoor } from './front-door.js';
 import { createHealthBook } from './health-book.js';
 import { createKept } from './kept.js';
 import { createLifecycle } from './lifecycle.js';
 import { createLifecycleEvents } from './lifecycle-events.js';
 import { createLogBook } from './log-book.js';
+import { createTellMined } from './mined.js';
 import { createNodeEventPublisher } from './node-events.js';
 import { createNodeLink } from './node-link.js';
 import { createNodeWatch } from './node-status.js';
@@ -59,8 +60,8 @@ import { createSessionServices } from './session-services.js';
 import { createSettingsBook } from './settings-book.js';
 import type { LoadOutcome } from './shelf.js';
 import { sweepSpawns } from './sweep-spawns.js';
-import { createUpkeep } from './upkeep.js';
 import { createSwitches, SWITCHES_FILE } from './switches.js';
+import { createUpkeep } from './upkeep.js';
 import { readHostVersion } from './version.js';
 
 /** How leftovers are removed: whatever is below, and without complaint when they are gone. */
@@ -163,9 +164,11 @@ export function createHost(given: HostOptions): Host {
   const templates = createTemplateWatch(node);
   const denylists = createServeDenylists(node);
   const version = readHostVersion();
+  const isStopping = (): boolean => stopped !== undefined;
   const startedUnixMs = clock.unixMs();
   const end = new AbortController();
   const adminSocket = join(options.socketDir, ADMIN_SOCKET);
+  const tellMined = createTellMined(node, nodeEvents, log, end.signal);
 
   let reserved: ReservedSocket | undefined;
   let admin: AdminServer | undefined;
@@ -176,6 +179,8 @@ export function createHost(given: HostOptions): Host {
 
   const kept = createKept({ options, clock, log, hub, audit, wire, lifecycle: () => started?.lifecycle });
   const upkeep = createUpkeep({ options, clock, log, hub, nodeWatch, jobs: kept.upkeep });
+  const { endpoints } = kept;
+  const frontDoor = createFrontDoor({ options, endpoints, budget, registry, clock, log, isStopping });
   const parts: HostParts = {
     kept,
     settings,
@@ -201,7 +206,7 @@ export function createHost(given: HostOptions): Host {
         node: port,
         denylists,
         templates,
-        onBlockAccepted: (raw) => void tellMined(raw, session.identity.moduleId),
+        onBlockAccepted: (raw) => tellMined(raw, session.identity.moduleId),
         events: {
           hub,
           catalogue,
@@ -229,17 +234,6 @@ export function createHost(given: HostOptions): Host {
     denylists.resend(AbortSignal.timeout(RELEASE_TIMEOUT_MS)).catch((err: unknown) => {
       log.warn({ err }, 'the node could not be told again what modules deny; it is told at its next connection');
     });
-  };
-
-  /** The height comes from the node: a block's own word for it is not believed. */
-  const tellMined = async (raw: Uint8Array, moduleId: string): Promise<void> => {
-    try {
-      const hash = blockHash(raw.subarray(0, 80));
-      const { height } = await node.chain.getHeader(hash, end.signal);
-      nodeEvents.blockMined({ hash, height }, moduleId);
-    } catch (err) {
-      log.warn({ module: moduleId, err }, 'a block was accepted, but the node does not tell its height');
-    }
   };
 
   const begin = async () => {
@@ -281,14 +275,16 @@ export function createHost(given: HostOptions): Host {
       nodeWatch,
       upkeep,
       budget,
+      frontDoor,
       maxNodeCalls: maxNodeCalls ?? 0,
       ended: end.signal,
       startedUnixMs,
-      isStopping: () => stopped !== undefined,
+      isStopping,
       requestStop: options.onStopRequested ?? (() => void host.stop()),
     });
     lifecycleEvents.configLoaded(Object.keys(options.modules ?? {}).map((name) => `modules.${name}`));
     admin = createAdminServer({ socket: reserved, control, statuses, registry, log });
+    await frontDoor.open(control);
     upkeep.start();
     await link.open(end.signal);
     return { lifecycle, control };
@@ -328,6 +324,7 @@ export function createHost(given: HostOptions): Host {
     const nodeLate = (): HostError =>
       new HostError('DEADLINE_EXCEEDED', `it took longer than ${NODE_STOP_TIMEOUT_MS} ms`);
     await step('modules', () => present?.lifecycle.stopAll());
+    await step('front door', () => frontDoor.close());
     await step('upkeep', () => upkeep.stop());
     await step('kept', () => kept.close());
     await step('events', () => hub.close());

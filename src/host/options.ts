@@ -12,6 +12,7 @@ import type { NameResolver } from '../network/resolver.js';
 import type { NodeApi } from '../node/node-api.js';
 import type { RestartTimes } from '../process/restart.js';
 import type { SomeLimits } from '../sandbox/limits.js';
+import { frontDoorSettings } from './front-door.js';
 import { networkPolicy } from './network-policy.js';
 import type { Providers } from './providers.js';
 
@@ -73,6 +74,8 @@ export interface RpcSettings {
   cookieFile?: string;
   /** Further users, each as bitcoind's `-rpcauth` has them: `user:salt$hmac`. */
   rpcauth?: readonly string[];
+  /** False: a port that is taken leaves the door closed, with a warning, where it would fail the start. Default true. */
+  required?: boolean;
   /** True asks for the password on /metrics, /healthz and /readyz as well. */
   metricsAuth?: boolean;
 }
@@ -139,6 +142,7 @@ export function assertOptions(options: HostOptions): void {
     throw new HostError('BAD_CONFIG', `sandboxMinimum ${minimum.refused}`, { details: { key: 'sandboxMinimum' } });
   }
   networkPolicy(options.network);
+  frontDoorSettings(options);
   if (options.maxNodeCalls !== undefined && !(options.maxNodeCalls >= 1)) {
     throw new HostError('BAD_CONFIG', 'maxNodeCalls must be at least 1', { details: { key: 'maxNodeCalls' } });
   }

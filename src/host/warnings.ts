@@ -1,5 +1,6 @@
 import type { Warning } from '../../gen/ts/modhost/admin/v1/status.js';
 import { DEFAULT_SANDBOX_MINIMUM, sandboxMinimumText } from '../contract/guarantee.js';
+import { nodeMethodKind } from '../contract/node-methods.js';
 import { printableLine } from '../core/printable.js';
 import { missingGuarantees, missingText } from '../sandbox/minimum.js';
 import type { Lifecycle } from './lifecycle.js';
@@ -24,6 +25,7 @@ export function warningsOf({ options, lifecycle, confinement, switches }: Warned
   return [
     ...switchWarnings(switches),
     ...confinementWarnings(options, confinement),
+    ...handedOnWarnings(options),
     ...providerWarnings(options, lifecycle),
     ...moduleWarnings(lifecycle),
   ];
@@ -73,6 +75,15 @@ function providerWarnings({ providers = {} }: HostOptions, lifecycle: WarnedPart
     const text = `providers.${service} names ${name}, a module that is not there: nobody answers the ${service} service`;
     return [{ code: 'unknown_provider', message: printableLine(text, MAX_WARNING_CHARS), module: name }];
   });
+}
+
+/** What acts on the node or its wallet is handed on at the operator's word; the word may have been given long ago. */
+function handedOnWarnings({ rpc }: HostOptions): Warning[] {
+  if (rpc === undefined || rpc.enabled === false) return [];
+  const acting = (rpc.passthrough ?? []).filter((method) => nodeMethodKind(method) !== 'reading');
+  if (acting.length === 0) return [];
+  const text = `the front door hands on what acts on the node or its wallet: ${acting.join(', ')}`;
+  return [{ code: 'node_methods_handed_on', message: printableLine(text, MAX_WARNING_CHARS), module: '' }];
 }
 
 function moduleWarnings(lifecycle: WarnedParts['lifecycle']): Warning[] {

@@ -13,7 +13,7 @@ import type {
   InvocationWork,
   OpenInvocation,
 } from './invocations.js';
-import { fits, sizeOf } from './outcome.js';
+import { flawOf, sizeOf } from './outcome.js';
 
 /** Most invocations of one module that wait for an answer at a time, urgent ones aside; `Limits.max_pending_invocations`. */
 export const MAX_PENDING_INVOCATIONS = 64;
@@ -270,18 +270,17 @@ function createStream(options: InvocationDeskOptions, onClosed: (why: HostError)
       return;
     }
     takeBack(item);
-    if (outcome !== undefined && fits(item.work, outcome)) {
+    const flaw = flawOf(item.work, outcome);
+    if (outcome !== undefined && flaw === undefined) {
       if (outcome.$case === 'failure') {
         const { value } = outcome;
         item.settle({ $case: 'failure', value: { ...value, message: cutBytes(value.message, MAX_FAILURE_BYTES) } });
       } else item.settle(outcome);
       return;
     }
-    const got = outcome?.$case ?? 'nothing';
-    onViolation(`an invocation of kind ${item.work.$case} was answered with ${got}`);
-    item.settle(
-      new HostError('PROTOCOL_VIOLATION', `${moduleId} answered an invocation of kind ${item.work.$case} with ${got}`),
-    );
+    const what = `an invocation of kind ${item.work.$case} ${flaw}`;
+    onViolation(what);
+    item.settle(new HostError('PROTOCOL_VIOLATION', `${moduleId}: ${what}`));
   };
 
   return {

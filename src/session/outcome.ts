@@ -1,3 +1,4 @@
+import { isJson } from '../core/json-text.js';
 import type { InvocationOutcome, InvocationWork } from './invocations.js';
 
 /** The outcome that each kind of work demands; `failure` fits all. */
@@ -13,9 +14,15 @@ const OUTCOMES: Readonly<Record<InvocationWork['$case'], InvocationOutcome['$cas
   stop: 'done',
 };
 
-/** True when the outcome is one that the kind of work may have. */
-export function fits(work: InvocationWork, outcome: InvocationOutcome): boolean {
-  return outcome.$case === 'failure' || outcome.$case === OUTCOMES[work.$case];
+/** What is wrong with the outcome of a piece of work, in words for the log; undefined when nothing is. */
+export function flawOf(work: InvocationWork, outcome: InvocationOutcome | undefined): string | undefined {
+  const got = outcome?.$case ?? 'nothing';
+  if (outcome === undefined || (got !== 'failure' && got !== OUTCOMES[work.$case])) return `was answered with ${got}`;
+  if (work.$case !== 'rpc') return undefined;
+  // it reaches the caller as it is, so nothing but JSON may
+  if (outcome.$case === 'rpc' && !isJson(outcome.value.resultJson)) return 'was answered with what is no JSON';
+  const data = outcome.$case === 'failure' ? outcome.value.dataJson : '';
+  return data === '' || isJson(data) ? undefined : 'has failed with data that is no JSON';
 }
 
 /** Bytes of the parts of one piece of work that somebody else chose; what is around them is small. */

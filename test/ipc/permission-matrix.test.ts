@@ -148,7 +148,7 @@ it('NOT_YET_SERVED shrinks only: no other service waits for a later version', ()
   const paths = SERVICE_ENTRIES.filter(({ served }) => !served).map(
     ({ definition }) => Object.values(definition)[0]?.path,
   );
-  const waiting = paths.map((path) => /\.(\w+)Service\//.exec(path ?? '')?.[1]);
+  const waiting = paths.map((path) => /\.(\w+)Service\//.exec(path ?? '')?.[1] ?? '');
   const known = ['Filesystem', 'Metrics', 'Module', 'Pipeline', 'Storage', 'Timer'];
   expect(waiting.filter((name) => !known.includes(name))).toEqual([]);
 });

@@ -17,7 +17,7 @@ export interface PageParts {
   readonly words: ContractWords;
   readonly clock: Clock;
   /** What Prometheus reads. */
-  metrics(): string | Promise<string>;
+  metrics(): Promise<{ readonly contentType: string; readonly text: string }>;
   isStopping(): boolean;
 }
 
@@ -45,12 +45,10 @@ export function createPages(parts: PageParts): ReadonlyMap<string, () => Promise
     }
     return reasons.length === 0 ? json(200, { ready: true }) : json(503, { ready: false, reasons });
   };
-  const metrics = async (): Promise<Page> => ({
-    status: 200,
-    // the text format that every Prometheus reads
-    type: 'text/plain; version=0.0.4; charset=utf-8',
-    body: await parts.metrics(),
-  });
+  const metrics = async (): Promise<Page> => {
+    const { contentType, text } = await parts.metrics();
+    return { status: 200, type: contentType, body: text };
+  };
   return new Map([
     ['/healthz', async () => json(200, { alive: true })],
     ['/readyz', shared(clock, readiness)],

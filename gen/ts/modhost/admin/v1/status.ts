@@ -144,6 +144,12 @@ export interface HostStatus {
   runtimeVersion: string;
   /** REQUIRED. True while the host stops. */
   stopping: boolean;
+  /** OPTIONAL. Where the JSON-RPC front door stands, for example `http://127.0.0.1:8338`; empty when it is closed. */
+  rpcUrl: string;
+  /** OPTIONAL. File with user and password of the front door for this run, absolute; empty when it is closed. */
+  rpcCookieFile: string;
+  /** OPTIONAL. Methods that the front door hands on to the node, ascending. */
+  rpcPassthrough: string[];
 }
 
 /** Warning is one thing that the operator should know. */
@@ -432,6 +438,9 @@ function createBaseHostStatus(): HostStatus {
     warnings: [],
     runtimeVersion: "",
     stopping: false,
+    rpcUrl: "",
+    rpcCookieFile: "",
+    rpcPassthrough: [],
   };
 }
 
@@ -484,6 +493,15 @@ export const HostStatus: MessageFns<HostStatus> = {
     }
     if (message.stopping !== false) {
       writer.uint32(112).bool(message.stopping);
+    }
+    if (message.rpcUrl !== "") {
+      writer.uint32(122).string(message.rpcUrl);
+    }
+    if (message.rpcCookieFile !== "") {
+      writer.uint32(130).string(message.rpcCookieFile);
+    }
+    for (const v of message.rpcPassthrough) {
+      writer.uint32(138).string(v!);
     }
     return writer;
   },
@@ -613,6 +631,30 @@ export const HostStatus: MessageFns<HostStatus> = {
             message.stopping = reader.bool();
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.rpcUrl = reader.string();
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.rpcCookieFile = reader.string();
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.rpcPassthrough.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -681,6 +723,21 @@ export const HostStatus: MessageFns<HostStatus> = {
         ? globalThis.String(object.runtime_version)
         : "",
       stopping: isSet(object.stopping) ? globalThis.Boolean(object.stopping) : false,
+      rpcUrl: isSet(object.rpcUrl)
+        ? globalThis.String(object.rpcUrl)
+        : isSet(object.rpc_url)
+        ? globalThis.String(object.rpc_url)
+        : "",
+      rpcCookieFile: isSet(object.rpcCookieFile)
+        ? globalThis.String(object.rpcCookieFile)
+        : isSet(object.rpc_cookie_file)
+        ? globalThis.String(object.rpc_cookie_file)
+        : "",
+      rpcPassthrough: globalThis.Array.isArray(object?.rpcPassthrough)
+        ? object.rpcPassthrough.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.rpc_passthrough)
+        ? object.rpc_passthrough.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -728,6 +785,15 @@ export const HostStatus: MessageFns<HostStatus> = {
     if (message.stopping !== false) {
       obj.stopping = message.stopping;
     }
+    if (message.rpcUrl !== "") {
+      obj.rpcUrl = message.rpcUrl;
+    }
+    if (message.rpcCookieFile !== "") {
+      obj.rpcCookieFile = message.rpcCookieFile;
+    }
+    if (message.rpcPassthrough?.length) {
+      obj.rpcPassthrough = message.rpcPassthrough;
+    }
     return obj;
   },
 
@@ -752,6 +818,9 @@ export const HostStatus: MessageFns<HostStatus> = {
     message.warnings = object.warnings?.map((e) => Warning.fromPartial(e)) || [];
     message.runtimeVersion = object.runtimeVersion ?? "";
     message.stopping = object.stopping ?? false;
+    message.rpcUrl = object.rpcUrl ?? "";
+    message.rpcCookieFile = object.rpcCookieFile ?? "";
+    message.rpcPassthrough = object.rpcPassthrough?.map((e) => e) || [];
     return message;
   },
 };
