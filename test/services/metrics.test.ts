@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Metric } from '../../gen/ts/modhost/v1/metrics.js';
+import type { GetAllMetricsResponse, GetModuleMetricsResponse, Metric } from '../../gen/ts/modhost/v1/metrics.js';
 import { HostError } from '../../src/contract/error.js';
 import { createSystemClock } from '../../src/core/clock.js';
 import { createMetricsService } from '../../src/services/metrics.js';
@@ -18,8 +18,9 @@ const rig = () => {
     return {
       report: (...metrics: Metric[]) => service.report({ metrics }, context),
       read: (module: string, pageSize = 0, pageToken = '') =>
-        service.getModuleMetrics({ module, pageSize, pageToken }, context),
-      readAll: (pageSize = 0, pageToken = '') => service.getAllMetrics({ pageSize, pageToken }, context),
+        service.getModuleMetrics({ module, pageSize, pageToken }, context) as Promise<GetModuleMetricsResponse>,
+      readAll: (pageSize = 0, pageToken = '') =>
+        service.getAllMetrics({ pageSize, pageToken }, context) as Promise<GetAllMetricsResponse>,
       end: () => end.abort(new HostError('SESSION_CLOSED', 'over')),
     };
   };
