@@ -16,6 +16,8 @@ const LOG_CHARS = 8 * 1024 * 1024;
 export const LOG_BYTES_PER_SECOND = 1024 * 1024;
 /** Longest line, bytes; what is beyond is cut. */
 export const MAX_LOG_LINE_BYTES = 8 * 1024;
+/** Least price of a line, bytes: what its record costs around the text. A flood of empty lines must not be cheap. */
+const LINE_PRICE = 128;
 /** Longest name of the part of a module that speaks, bytes. */
 const MAX_TARGET_BYTES = 256;
 /** Longest name of a field, bytes. */
@@ -81,7 +83,7 @@ export function createLogBook(logger: Logger, clock: Clock): LogBook {
             (bytes, [key, value]) => bytes + Buffer.byteLength(key) + Buffer.byteLength(value),
             Buffer.byteLength(line.message) + Buffer.byteLength(line.target),
           );
-          if (bucket.take(Math.min(size, MAX_LOG_LINE_BYTES) + 1) > 0) {
+          if (bucket.take(Math.max(LINE_PRICE, Math.min(size, MAX_LOG_LINE_BYTES))) > 0) {
             dropped += 1n;
             untold += 1;
             timer ??= setTimeout(tellDropped, DROP_REPORT_MS).unref();
