@@ -31,11 +31,13 @@ export function collect(word: string, earlier: string[]): string[] {
   return [...earlier, word];
 }
 
-const configOption = () =>
+/** Names the operator's file. */
+export const configOption = () =>
   new Option('-c, --config <file>', "the operator's file; by default that of the system or user").env('MODHOST_CONFIG');
 const socketDirOption = () => new Option('--socket-dir <dir>', 'directory of the sockets').env('MODHOST_SOCKET_DIR');
 
-const modulesDirOption = () =>
+/** Names the directory of the modules. */
+export const modulesDirOption = () =>
   new Option('--modules-dir <dir>', 'each directory below with a module.toml is a module').env('MODHOST_MODULES_DIR');
 const dataDirOption = () =>
   new Option('--data-dir <dir>', 'data of host and modules; one directory per network is made below').env(

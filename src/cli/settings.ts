@@ -2,7 +2,9 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { HostError } from '../contract/error.js';
 import { DEFAULT_SANDBOX_MINIMUM, type SandboxMinimum } from '../contract/guarantee.js';
-import type { NodeChoice } from '../host/open-node.js';
+import { differingPaths } from '../core/differing-paths.js';
+import { checkNodeTable, type NodeChoice } from '../host/open-node.js';
+import type { ModulesReading } from '../host/options.js';
 import {
   type LogFormat,
   type LogLevel,
@@ -76,6 +78,19 @@ export function findConfig(named: string | undefined, env: NodeJS.ProcessEnv): F
     throw new HostError('BAD_CONFIG', `${file} cannot be read: ${(cause as Error).message}`, { cause });
   }
   return { config: parseOperatorFile(bytes, { baseDir: dirname(file), file }), file };
+}
+
+/**
+ * Reads the file of a running host anew.
+ *
+ * @param before what the host was started with
+ * @throws HostError BAD_CONFIG
+ */
+export function readAgain({ config: before, file }: FoundConfig & { file: string }): ModulesReading {
+  const { config } = findConfig(file, {});
+  const { node } = config;
+  if (node !== undefined) checkNodeTable({ ...node, fail: (keys, text) => config.fail(['node', ...keys], text) });
+  return { modules: config.modules, needsRestart: differingPaths(before.written, config.written) };
 }
 
 /**

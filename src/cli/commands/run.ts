@@ -3,13 +3,14 @@ import { dirname, join } from 'node:path';
 import { HostError } from '../../contract/error.js';
 import { createSystemClock } from '../../core/clock.js';
 import { createHost, type Host } from '../../host/host.js';
+import { daemonRpc } from '../../host/front-door.js';
 import { openNode } from '../../host/open-node.js';
 import { createServiceNotifier } from '../../host/service-notify.js';
 import type { CommandContext } from '../context.js';
 import { EXIT, exitCodeOf } from '../exit.js';
 import { withProgress } from '../progress.js';
 import { createRunLog, type RunLog } from '../run-log.js';
-import { type RunFlags, resolveRun } from '../settings.js';
+import { type RunFlags, readAgain, resolveRun } from '../settings.js';
 import { createStopSwitch } from '../stop-switch.js';
 
 /**
@@ -27,7 +28,7 @@ export async function run(context: CommandContext, flags: RunFlags): Promise<num
   });
   const service = createServiceNotifier(context.env);
   const stopSwitch = createStopSwitch(context, log, () => void service.stopping());
-  const { config } = settings;
+  const { config, file } = settings;
   const host = createHost({
     modulesDir: settings.modulesDir,
     dataDir: settings.dataDir,
@@ -41,9 +42,11 @@ export async function run(context: CommandContext, flags: RunFlags): Promise<num
     network: config.network,
     interpreters: config.interpreters,
     providers: config.providers,
+    rpc: daemonRpc(config.rpc),
     ...(config.calls.nodeInFlight === undefined ? {} : { maxNodeCalls: config.calls.nodeInFlight }),
     ...(config.calls.perSecond === undefined ? {} : { callsPerSecond: config.calls.perSecond }),
-    ...(settings.file === undefined ? {} : { configFile: settings.file }),
+    ...(file === undefined ? {} : { configFile: file, readModules: () => readAgain({ config, file }) }),
+    env: context.env,
     logger: log.logger,
     clock,
     onStopRequested: () => stopSwitch.press('a stop was asked for'),

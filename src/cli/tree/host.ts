@@ -1,10 +1,22 @@
 import { Option } from 'commander';
+import type { CheckFlags } from '../commands/config.js';
 import type { DoctorFlags } from '../commands/doctor.js';
 import type { UnitFlags } from '../commands/unit.js';
 import type { AskFlags } from '../context.js';
-import { collect, withAskOptions, withDoctorOptions, withRunOptions } from '../options.js';
+import {
+  collect,
+  configOption,
+  modulesDirOption,
+  withAskOptions,
+  withDoctorOptions,
+  withRunOptions,
+} from '../options.js';
 import type { RunFlags } from '../settings.js';
 import { type Branch, GROUP } from './branch.js';
+
+const APPLY_HELP = `
+A module takes or refuses its config and secrets; what it refuses is not in force. It is not asked about the rest: grants
+that are gone are taken back at once, everything else comes with its next start. Exit code 1 when something was refused.`;
 
 /** What starts and ends a host, and what prepares its machine. */
 export const addHost: Branch = (program, context, done) => {
@@ -38,10 +50,18 @@ export const addHost: Branch = (program, context, done) => {
     .action(async () => done((await import('../commands/config.js')).configExample(context)));
   config
     .command('check')
-    .description('read a file as `run` would; starts nothing')
-    .argument('<file>')
+    .description('read a file as `run` would, and the manifests of its modules; starts nothing')
+    .argument('[file]', 'by default that of `run`')
+    .addOption(configOption())
+    .addOption(modulesDirOption())
     .option('--json', 'print facts as JSON')
-    .action(async (file: string, flags: { json?: boolean }) =>
+    .action(async (file: string | undefined, flags: CheckFlags) =>
       done((await import('../commands/config.js')).configCheck(context, file, flags)),
     );
+  withAskOptions(
+    config
+      .command('apply')
+      .description('have the running host read its file anew: modules take changes while they run')
+      .addHelpText('after', APPLY_HELP),
+  ).action(async (flags: AskFlags) => done((await import('../commands/config.js')).configApply(context, flags)));
 };
