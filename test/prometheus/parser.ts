@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import type { ToolPresence } from '../toolchain.js';
 
 const ROOT = new URL('../..', import.meta.url).pathname;
 /** Where the parser is installed, ahead of the tests. */
@@ -22,12 +23,14 @@ export interface ParsedFamily {
   samples: ParsedSample[];
 }
 
-/** True when the parser can be used. */
-export async function hasParser(): Promise<boolean> {
-  return promisify(execFile)(`${VENV}/bin/python`, ['-c', 'import prometheus_client.parser']).then(
-    () => true,
-    () => false,
-  );
+/** Whether prometheus_client can be imported. */
+export async function parserPresence(): Promise<ToolPresence> {
+  try {
+    await promisify(execFile)(`${VENV}/bin/python`, ['-c', 'import prometheus_client.parser']);
+    return { available: true };
+  } catch {
+    return { available: false, reason: `${VENV} has no prometheus_client; run "npm run setup -- --ci"` };
+  }
 }
 
 /** What Python's prometheus_client reads in a text. @throws when it refuses the text */

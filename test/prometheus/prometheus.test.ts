@@ -5,7 +5,8 @@ import { TimerServiceClient } from '../../gen/ts/modhost/v1/timer.js';
 import { writeSeries } from '../../src/admin/prometheus-series.js';
 import { cleanUp, client, external, ready } from '../host/host-rig.js';
 import { unary } from '../ipc/rig.js';
-import { hasParser, type ParsedFamily, parse } from './parser.js';
+import { requireToolchain } from '../toolchain.js';
+import { type ParsedFamily, parse, parserPresence } from './parser.js';
 
 afterEach(cleanUp);
 
@@ -33,11 +34,7 @@ const sampleOf = (families: readonly ParsedFamily[], name: string, labels: Recor
   return Number(found?.value);
 };
 
-describe('the text for Prometheus', () => {
-  it('has its parser', async () => {
-    expect(await hasParser(), 'run "npm run setup -- --ci"').toBe(true);
-  });
-
+describe.skipIf(requireToolchain("Prometheus' parser", await parserPresence()).skip)('the text for Prometheus', () => {
   it('is read by Prometheus’ own parser, with the numbers of host, node and module', async () => {
     const rig = await external(['report_metrics', 'manage_timers']);
     const socket = await rig.open('probe');
