@@ -26,6 +26,10 @@ export async function* readFile(
     if (request.offset > stats.size) {
       throw new HostError('OUT_OF_RANGE', `the file has ${stats.size} bytes, so none at ${request.offset}`);
     }
+    // Node counts in doubles; no disk is as large, but a file of holes can be
+    if (request.offset > BigInt(Number.MAX_SAFE_INTEGER)) {
+      throw new HostError('OUT_OF_RANGE', `offsets end at ${Number.MAX_SAFE_INTEGER}`);
+    }
     const left = stats.size - request.offset;
     const end = request.offset + (request.length === 0n || request.length > left ? left : request.length);
     let content = await piece(handle, request.offset, end);
@@ -47,7 +51,7 @@ async function piece(handle: FileHandle, at: bigint, end: bigint): Promise<Buffe
   const wanted = end - at < BigInt(PIECE_BYTES) ? Number(end - at) : PIECE_BYTES;
   if (wanted === 0) return Buffer.alloc(0);
   const buffer = Buffer.allocUnsafeSlow(wanted);
-  const { bytesRead } = await handle.read({ buffer, position: at as unknown as number });
+  const { bytesRead } = await handle.read({ buffer, position: Number(at) });
   if (bytesRead === 0) throw new HostError('PRECONDITION_FAILED', 'the file was cut while it was read');
   return buffer.subarray(0, bytesRead);
 }
