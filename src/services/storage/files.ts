@@ -7,7 +7,7 @@ import { type Engine, type EngineOptions, openEngine, WRITE_BUFFER_BYTES } from 
 import { storageFailure } from './failure.js';
 import { type Inspection, inspect } from './inspect.js';
 import type { Place } from './place.js';
-import { proveTables } from './tables.js';
+import { proveTables, removeUnproven } from './tables.js';
 import type { Turns } from './turns.js';
 
 /** A storage whose files are open and were found whole. */
@@ -66,6 +66,7 @@ async function openWhole({ name, place, clock, reads, engine: options }: FilesPa
     const inspection = await inspect(engine, commits.head, { breath, read: (work) => reads.run(name, work) });
     // a crash between the two: what the database has was written whole, so the file follows
     if (inspection.head.sequence > commits.head.sequence) await commits.write(inspection.head);
+    await removeUnproven(place.engineDir);
     await place.settle();
     return { ...inspection, engine, commits };
   } catch (error) {

@@ -1,25 +1,43 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { HostError } from '../../contract/error.js';
 import type { Breath } from './breath.js';
 import { type Crc32c, createCrc32c } from './crc32c.js';
 import { corrupt } from './failure.js';
+
+/** What is hung behind the name of a table that is not whole; the engine does not know such files. */
+const UNPROVEN = '.unproven';
 
 /**
  * Proves LevelDB's table files before LevelDB reads them. It trusts the lengths and the places that they name: a changed
  * one makes it allocate or read what is not there, and that ends the process; and a changed filter hides keys from it. So
  * every block's checksum is compared here, and every byte of a file must belong to a block.
  *
+ * A table that is not whole loses its name. A crash leaves such ones, which were being written and belong to nothing yet;
+ * when it was one that counts, the engine misses it and says so.
+ *
  * @see LevelDB, doc/table_format.md and table/format.h
  */
 export async function proveTables(dir: string, breath: Breath): Promise<void> {
   const crc32c = createCrc32c();
   for (const name of (await readdir(dir)).filter((file) => /\.(ldb|sst)$/.test(file))) {
-    const bytes = await readFile(join(dir, name));
-    for (const step of tableSteps(bytes, name, crc32c)) {
-      step();
-      await breath();
+    const path = join(dir, name);
+    const bytes = await readFile(path);
+    try {
+      for (const step of tableSteps(bytes, name, crc32c)) {
+        step();
+        await breath();
+      }
+    } catch (error) {
+      if (!(error instanceof HostError)) throw error;
+      await rename(path, `${path}${UNPROVEN}`);
     }
   }
+}
+
+/** Removes the tables that were not whole and that nothing has missed. */
+export async function removeUnproven(dir: string): Promise<void> {
+  for (const name of await readdir(dir)) if (name.endsWith(UNPROVEN)) await rm(join(dir, name));
 }
 
 /** Two block handles, padding, magic number. */
