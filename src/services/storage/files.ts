@@ -1,6 +1,7 @@
 import { statfs } from 'node:fs/promises';
 import type { Clock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
+import { forgetAsFound, keepAsFound } from './as-found.js';
 import { createBreath } from './breath.js';
 import { type CommitFile, openCommitFile } from './commit-file.js';
 import { type Engine, type EngineOptions, openEngine, WRITE_BUFFER_BYTES } from './engine.js';
@@ -61,12 +62,14 @@ async function openWhole({ name, place, clock, reads, engine: options }: FilesPa
   const commits = await openCommitFile(place.commitPath);
   let engine: Engine | undefined;
   try {
+    await keepAsFound(place.engineDir, place.keptDir);
     await reads.run(name, () => proveTables(place.engineDir, breath));
     engine = await openEngine(place.engineDir, options);
     const inspection = await inspect(engine, commits.head, { breath, read: (work) => reads.run(name, work) });
     // a crash between the two: what the database has was written whole, so the file follows
     if (inspection.head.sequence > commits.head.sequence) await commits.write(inspection.head);
     await removeUnproven(place.engineDir);
+    await forgetAsFound(place.keptDir);
     await place.settle();
     return { ...inspection, engine, commits };
   } catch (error) {

@@ -16,6 +16,8 @@ export interface Place {
   readonly engineDir: string;
   /** The file of commits. */
   readonly commitPath: string;
+  /** The engine's files as they were found, while they are opened. */
+  readonly keptDir: string;
   /**
    * Sees to it that a complete storage is there, an empty one when there was none.
    *
@@ -71,6 +73,7 @@ export function createPlace(room: string, name: string, clock: Clock, options: E
     dir,
     engineDir,
     commitPath,
+    keptDir: join(dir, 'as-found'),
     async prepare() {
       if ((await mkdir(room, { recursive: true, mode: PRIVATE })) !== undefined) await syncDirectory(dirname(room));
       if (await exists(dir)) return;

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, truncateSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import fc from 'fast-check';
@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { buildPrograms, type Programs } from './program.js';
 import type { Damage } from './programs/finder.js';
 import { LANES, openTrees, readState, writeStep } from './programs/lanes.js';
-import { atEnd, cleanUp, makeRoom, open } from './rig.js';
+import { atEnd, cleanUp, makeRoom, open, reasonOf } from './rig.js';
 
 const FLIPS = 500;
 /** Bytes of a table from its end that are flipped one by one. */
@@ -176,6 +176,22 @@ describe('damaged files', () => {
     for (const [index, { file, offset }] of damages.entries()) {
       if (/\.ldb$|CURRENT$|commits$/.test(file) && offset === 0)
         expect(`${file} ${outcomes[index]}`).toContain('found');
+    }
+  });
+
+  it('C127: what is set aside is what was found, whatever the engine made of it', async () => {
+    const { room, files } = await closedStorage();
+    const list = files.find(({ file }) => file.includes('MANIFEST'))?.file ?? '';
+    const before = new Map(files.map(({ file }) => [file, readFileSync(join(room, file))]));
+    // without its last lines the list names fewer tables, and the engine removes the others
+    truncateSync(join(room, list), Math.floor(statSync(join(room, list)).size / 2));
+    before.set(list, readFileSync(join(room, list)));
+    expect(await reasonOf(open(room))).toBe('DATA_CORRUPT');
+    const [aside = ''] = readdirSync(room);
+    for (const [file, bytes] of before) {
+      if (/LOG|LOCK/.test(file)) continue;
+      const kept = file.replace('probe/db/', `${aside}/as-found/`).replace('probe/', `${aside}/`);
+      expect(readFileSync(join(room, kept)).equals(bytes), file).toBe(true);
     }
   });
 });
