@@ -32,7 +32,7 @@ export type MeasureDisk = (directory: string) => Promise<{
 export interface DiskWatch {
   /** Looks at once, and then at a pace. */
   start(): void;
-  /** Looks now, for somebody who was told that a disk is full. Never rejects. */
+  /** Looks now. Never rejects. */
   look(): Promise<void>;
   /** As seen last; empty before the first look. */
   spaces(): readonly DiskSpace[];

@@ -39,8 +39,6 @@ export interface Upkeep {
   shutdown(noticeMs: number): void;
   /** Ends what is under way and waits for it. */
   stop(): Promise<void>;
-  /** Looks at the disks now, for somebody who was told that one is full. */
-  lookAtDisks(): Promise<void>;
   /** Free space as seen last. */
   disks(): readonly DiskNumbers[];
 }
@@ -147,7 +145,6 @@ export function createUpkeep(parts: UpkeepParts): Upkeep {
       end.abort(new HostError('HOST_STOPPING', 'the host is stopping'));
       await atWork;
     },
-    lookAtDisks: disks.look,
     disks: disks.spaces,
   };
 }
