@@ -63,6 +63,17 @@ minimum = "confined"
 # proxy = "127.0.0.1:9050"       # a SOCKS5 server, Tor's for example, carries all that modules send
 # onlynet = "onion"              # nothing but onion services
 
+# JSON-RPC over HTTP for bitcoin-cli's kin: methods of the host, of its modules and, where named, of the node; with
+# /metrics, /healthz and /readyz. "modhost status" tells where it stands.
+[rpc]
+enabled = true
+address = "127.0.0.1"            # or "::1"; other machines never reach it
+port = 8338                      # 0: any free one
+metrics_auth = false             # true: /metrics, /healthz and /readyz need the password as well
+# passthrough = ["getblockchaininfo", "getblock"]  # handed on to the node as they are, each by its name; none by default
+# cookie_file = "/var/lib/modhost/main/.cookie"    # user and password of each run
+# rpcauth = []                   # further users as bitcoind has them: "alice:salt$hmac"
+
 [calls]
 per_second = 1000                # of each module, by weight
 # node_in_flight = 2             # of all modules together, to the node

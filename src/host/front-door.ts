@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import type { HostStatus } from '../../gen/ts/modhost/admin/v1/status.js';
 import {
   assertFrontDoorSettings,
+  DEFAULT_RPC_PORT,
   type FrontDoorSettings,
   type FrontDoor as OpenDoor,
   openFrontDoor,
@@ -13,9 +14,10 @@ import { HostError } from '../contract/error.js';
 import { createContractWords } from '../contract/plain.js';
 import type { Clock } from '../core/clock.js';
 import type { Logger } from '../core/logger.js';
+import type { RpcTable } from '../manifest/operator.js';
 import type { NodeBudget } from '../node/budget.js';
 import type { EndpointBook } from '../session/endpoint-book.js';
-import type { HostOptions } from './options.js';
+import type { HostOptions, RpcSettings } from './options.js';
 
 /** Name under which the node's budget counts what is handed on; no module can bear it. */
 export const FRONT_DOOR_CALLER = '@rpc';
@@ -57,6 +59,14 @@ export function frontDoorSettings({ rpc, dataDir }: FrontDoorParts['options']): 
   };
   assertFrontDoorSettings(settings);
   return settings;
+}
+
+/**
+ * The front door of a daemon: open at DEFAULT_RPC_PORT unless the operator says otherwise. Where nothing is said, a port that
+ * somebody has taken, a daemon for another network for example, is no reason not to start.
+ */
+export function daemonRpc(table: RpcTable | undefined): RpcSettings {
+  return { port: DEFAULT_RPC_PORT, required: table !== undefined, ...table };
 }
 
 /** Makes the front door; nothing listens before `open`. */

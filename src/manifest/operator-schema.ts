@@ -115,6 +115,32 @@ const moduleTable = () =>
     allowed_callers: list(moduleName(), MAX_LIST).optional(),
   });
 
+/** A port of the front door; 0 is any free one. */
+const MAX_RPC_USERS = 64;
+
+/** One of the node's methods. There is no grammar for several: what may move money is named letter by letter. */
+const nodeMethod = () =>
+  text('BAD_VALUE', 64, "the name of one of the node's methods, each by itself", (value) =>
+    /^[a-z][a-z0-9]*$/.test(value),
+  );
+
+/** What Bitcoin Core's share/rpcauth/rpcauth.py prints. */
+const rpcauth = () =>
+  text('BAD_VALUE', 512, "'user:salt$hmac', as bitcoind has it in rpcauth", (value) =>
+    /^[^:$\s]+:[0-9a-f]+\$[0-9a-f]{64}$/.test(value),
+  );
+
+const rpcTable = () =>
+  table({
+    enabled: boolean().optional(),
+    address: word('127.0.0.1', '::1').optional(),
+    port: integer('BAD_VALUE', 0, MAX_PORT).optional(),
+    passthrough: list(nodeMethod(), MAX_LIST).optional(),
+    cookie_file: path().optional(),
+    rpcauth: list(rpcauth(), MAX_RPC_USERS).optional(),
+    metrics_auth: boolean().optional(),
+  });
+
 /** Tables and keys of the design that this version does not act on: accepting them would be a promise not kept. */
 export const NOT_YET_SERVED: readonly (readonly string[])[] = [['registry'], ['trust'], ['modules', '*', 'version']];
 
@@ -134,6 +160,7 @@ export function operatorSchema() {
       node_in_flight: integer('BAD_VALUE', 1, MAX_NODE_CALLS).optional(),
     }).optional(),
     network: table({ proxy: hostAndPort().optional(), onlynet: word('onion').optional() }).optional(),
+    rpc: rpcTable().optional(),
     interpreters: map(interpreterRefusal, path(), MAX_LIST).optional(),
     log: table({
       level: word('trace', 'debug', 'info', 'warn', 'error').optional(),

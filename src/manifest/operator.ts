@@ -48,6 +48,20 @@ export interface NetworkTable {
   readonly private?: readonly string[];
 }
 
+/** `[rpc]`: the JSON-RPC front door. Paths are absolute. */
+export interface RpcTable {
+  readonly enabled?: boolean;
+  /** `127.0.0.1` or `::1`. */
+  readonly address?: string;
+  readonly port?: number;
+  /** Methods that are handed on to the node, each by its name. */
+  readonly passthrough?: readonly string[];
+  readonly cookieFile?: string;
+  /** `user:salt$hmac` each. */
+  readonly rpcauth?: readonly string[];
+  readonly metricsAuth?: boolean;
+}
+
 /** The operator's file, read and checked. What was not written is absent. */
 export interface OperatorConfig {
   /** `[node]`; the keys beside `kind` are the adapter's, integers as numbers, unchecked. */
@@ -62,6 +76,8 @@ export interface OperatorConfig {
   readonly calls: { readonly perSecond: number | undefined; readonly nodeInFlight: number | undefined };
   /** Programs by the word that manifests use; absolute paths. */
   readonly interpreters: Readonly<Record<string, string>>;
+  /** `[rpc]`: the JSON-RPC front door; undefined when the table is not there. */
+  readonly rpc: RpcTable | undefined;
   /** `[providers]`: which module answers a service for all others. */
   readonly providers: { readonly lightning?: string; readonly payment?: string; readonly governance?: string };
   readonly log: { readonly level: LogLevel | undefined; readonly format: LogFormat | undefined };
@@ -178,6 +194,7 @@ function build(document: OperatorDocument, baseDir: string, fail: Fail): Omit<Op
     network: withoutUndefined({ proxy: document.network?.proxy, onlynet: document.network?.onlynet }),
     calls: { perSecond: document.calls?.per_second, nodeInFlight: document.calls?.node_in_flight },
     interpreters: Object.fromEntries([...(interpreters ?? [])].map(([name, path]) => [name, absolute(path)])),
+    rpc: document.rpc === undefined ? undefined : rpcTableOf(document.rpc, absolute),
     providers: withoutUndefined({
       lightning: document.providers?.lightning,
       payment: document.providers?.payment,
@@ -209,6 +226,14 @@ function moduleTableOf(written: WrittenModule, absolute: (path: string) => strin
     network: typeof network === 'object' ? networkTableOf(network) : network,
     allowedCallers: allowed_callers,
   });
+}
+
+function rpcTableOf(
+  { cookie_file, metrics_auth, ...same }: NonNullable<OperatorDocument['rpc']>,
+  absolute: (path: string) => string,
+): RpcTable {
+  const cookieFile = cookie_file === undefined ? undefined : absolute(cookie_file);
+  return withoutUndefined({ ...same, cookieFile, metricsAuth: metrics_auth });
 }
 
 function secretsOf(

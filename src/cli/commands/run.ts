@@ -4,6 +4,7 @@ import { HostError } from '../../contract/error.js';
 import { createSystemClock } from '../../core/clock.js';
 import { createHost, type Host } from '../../host/host.js';
 import { daemonRpc } from '../../host/front-door.js';
+import { daemonRpc } from '../../host/front-door.js';
 import { openNode } from '../../host/open-node.js';
 import { createServiceNotifier } from '../../host/service-notify.js';
 import type { CommandContext } from '../context.js';
@@ -42,6 +43,7 @@ export async function run(context: CommandContext, flags: RunFlags): Promise<num
     network: config.network,
     interpreters: config.interpreters,
     providers: config.providers,
+    rpc: daemonRpc(config.rpc),
     rpc: daemonRpc(config.rpc),
     ...(config.calls.nodeInFlight === undefined ? {} : { maxNodeCalls: config.calls.nodeInFlight }),
     ...(config.calls.perSecond === undefined ? {} : { callsPerSecond: config.calls.perSecond }),
