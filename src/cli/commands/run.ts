@@ -2,9 +2,8 @@ import { mkdirSync, rmdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { HostError } from '../../contract/error.js';
 import { createSystemClock } from '../../core/clock.js';
+import { daemonRpc } from '../../host/front-door.js';
 import { createHost, type Host } from '../../host/host.js';
-import { daemonRpc } from '../../host/front-door.js';
-import { daemonRpc } from '../../host/front-door.js';
 import { openNode } from '../../host/open-node.js';
 import { createServiceNotifier } from '../../host/service-notify.js';
 import type { CommandContext } from '../context.js';
@@ -43,7 +42,6 @@ export async function run(context: CommandContext, flags: RunFlags): Promise<num
     network: config.network,
     interpreters: config.interpreters,
     providers: config.providers,
-    rpc: daemonRpc(config.rpc),
     rpc: daemonRpc(config.rpc),
     ...(config.calls.nodeInFlight === undefined ? {} : { maxNodeCalls: config.calls.nodeInFlight }),
     ...(config.calls.perSecond === undefined ? {} : { callsPerSecond: config.calls.perSecond }),
