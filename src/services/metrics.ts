@@ -1,10 +1,13 @@
-import type { MetricsServiceService } from '../../gen/ts/modhost/v1/metrics.js';
+import type { Metric, MetricsServiceService } from '../../gen/ts/modhost/v1/metrics.js';
 import { HostError } from '../contract/error.js';
 import type { ServiceImpl } from '../contract/service.js';
 import { nearest } from '../core/nearest.js';
 import type { Session } from '../session/session.js';
 import type { MetricsBook } from './metrics-book.js';
 import { seriesPage } from './metrics-page.js';
+
+/** Values, labels and buckets that one more unit of a call's weight pays for: a report may have thousands. */
+const PARTS_PER_WEIGHT = 100;
 
 /** What the service must know of the host. */
 export interface MetricsServiceParts {
@@ -21,6 +24,8 @@ export function createMetricsService(
   const own = book.open(session);
   return {
     async report({ metrics }) {
+      const weight = Math.floor(partsOf(metrics) / PARTS_PER_WEIGHT);
+      if (weight > 0) session.quota.enter(weight)();
       return { series: own.report(metrics) };
     },
     async getModuleMetrics({ module, pageSize, pageToken }) {
@@ -34,6 +39,14 @@ export function createMetricsService(
       return { modules: parts, nextPageToken };
     },
   };
+}
+
+function partsOf(metrics: readonly Metric[]): number {
+  let parts = 0;
+  for (const { labels, value } of metrics) {
+    parts += 1 + labels.length + (value?.$case === 'histogram' ? value.value.buckets.length : 0);
+  }
+  return parts;
 }
 
 function assertKnown(module: string, modules: Iterable<string>): void {

@@ -78,11 +78,11 @@ describe('the upkeep of storages', () => {
     const context = { signal: end.signal };
     await impl.openTree({ name: 't' }, context);
     const key = (i: number) => Buffer.from(`key${i}`);
-    for (let i = 0; i < 24; i++) {
+    for (let i = 0; i < 18; i++) {
       await impl.put({ tree: 't', key: key(i), value: Buffer.alloc(MIB - 64, i) }, context);
     }
     expect(await storage.upkeep.isDue()).toBe(false);
-    for (let i = 0; i < 24; i++) await impl.delete({ tree: 't', key: key(i) }, context);
+    for (let i = 0; i < 18; i++) await impl.delete({ tree: 't', key: key(i) }, context);
     expect(await storage.upkeep.isDue()).toBe(true);
     expect(await storage.upkeep.run(end.signal)).toMatch(/^\d{8} bytes of 1 storages given back$/);
     expect(await storage.upkeep.isDue()).toBe(false);

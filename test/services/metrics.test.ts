@@ -4,6 +4,7 @@ import { HostError } from '../../src/contract/error.js';
 import { createSystemClock } from '../../src/core/clock.js';
 import { createMetricsService } from '../../src/services/metrics.js';
 import { createMetricsBook, MAX_METRIC_SERIES } from '../../src/services/metrics-book.js';
+import { createCallQuota } from '../../src/session/quota.js';
 import type { Session } from '../../src/session/session.js';
 
 const clock = createSystemClock();
@@ -13,7 +14,8 @@ const rig = () => {
   const book = createMetricsBook(clock);
   const open = (moduleId: string) => {
     const end = new AbortController();
-    const session = { identity: { moduleId }, ended: end.signal } as unknown as Session;
+    const quota = createCallQuota({ ratePerSecond: 1, burst: 1_000, maxInFlight: 10 }, clock);
+    const session = { identity: { moduleId }, ended: end.signal, quota } as unknown as Session;
     const service = createMetricsService(session, { book, modules: () => ['relay', 'miner', 'idle'] });
     return {
       report: (...metrics: Metric[]) => service.report({ metrics }, context),
@@ -156,6 +158,16 @@ describe('a report', () => {
     expect(await flood.report(gauge('n0', 2, { i: '0' }))).toEqual({ series: MAX_METRIC_SERIES });
     expect(await other.report(gauge('hashrate', 2), gauge('shares', 1))).toEqual({ series: 2 });
   });
+});
+
+it('C159: a large report costs more of the budget than a small one', async () => {
+  const { report } = rig().open('relay');
+  const large = Array.from({ length: 1_000 }, (_, i) => gauge('x', i, { a: `${i}`, b: '1', c: '2', d: '3' }));
+  let taken = 0;
+  while ((await reasonOf(report(...large))) === 'OK') taken += 1;
+  expect(taken).toBe(20);
+  expect(await reasonOf(report(...large))).toBe('RATE_LIMITED');
+  expect(await reasonOf(report(gauge('y', 1)))).toBe('QUOTA_EXCEEDED');
 });
 
 describe('series', () => {

@@ -160,7 +160,8 @@ export function createSessionTimers(session: Session, schedule: Schedule, clock:
       task.offered = false;
       // it comes once: what has gone out is not repeated
       if (!tasks.has(task.id) || over) return;
-      if (HostError.from(error).reason !== 'MODULE_UNAVAILABLE') again(task, RETRY_MS);
+      // without a stream the next one is waited for; it may be there already
+      if (HostError.from(error).reason !== 'MODULE_UNAVAILABLE' || invocations.serving()) again(task, RETRY_MS);
     }
   };
   const stopListening = invocations.onServing(() => {

@@ -1223,7 +1223,7 @@ export type MetricsServiceService = typeof MetricsServiceService;
 export const MetricsServiceService = {
   /**
    * Report sets series to their present values; the last value of a series counts. The batch is taken as a whole or
-   * refused as a whole.
+   * refused as a whole. It is charged one unit of weight more for every 100 values, labels and buckets in it.
    *
    * Errors: MISSING_PERMISSION (ask for report_metrics); FIELD_REQUIRED (no metric, or one without name or value),
    * INVALID_REQUEST (a name, label or help that breaks its rule, a name that changes its kind, a histogram whose buckets are
@@ -1277,7 +1277,7 @@ export const MetricsServiceService = {
 export interface MetricsServiceServer extends UntypedServiceImplementation {
   /**
    * Report sets series to their present values; the last value of a series counts. The batch is taken as a whole or
-   * refused as a whole.
+   * refused as a whole. It is charged one unit of weight more for every 100 values, labels and buckets in it.
    *
    * Errors: MISSING_PERMISSION (ask for report_metrics); FIELD_REQUIRED (no metric, or one without name or value),
    * INVALID_REQUEST (a name, label or help that breaks its rule, a name that changes its kind, a histogram whose buckets are
@@ -1304,7 +1304,7 @@ export interface MetricsServiceServer extends UntypedServiceImplementation {
 export interface MetricsServiceClient extends Client {
   /**
    * Report sets series to their present values; the last value of a series counts. The batch is taken as a whole or
-   * refused as a whole.
+   * refused as a whole. It is charged one unit of weight more for every 100 values, labels and buckets in it.
    *
    * Errors: MISSING_PERMISSION (ask for report_metrics); FIELD_REQUIRED (no metric, or one without name or value),
    * INVALID_REQUEST (a name, label or help that breaks its rule, a name that changes its kind, a histogram whose buckets are
