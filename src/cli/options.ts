@@ -26,6 +26,16 @@ export function decimalNumber(min: number, max: number): (word: string) => numbe
   };
 }
 
+const UNITS_MS = { s: 1_000, m: 60_000, h: 3_600_000 } as const;
+
+/** A duration like `90s`, `10m` or `2h`, milliseconds. */
+export function duration(word: string): number {
+  const match = /^([1-9][0-9]{0,5})([smh])$/.exec(word);
+  const unit = match?.[2] as keyof typeof UNITS_MS | undefined;
+  if (unit === undefined) throw new InvalidArgumentError('A duration like 90s, 10m or 2h is wanted.');
+  return Number(match?.[1]) * UNITS_MS[unit];
+}
+
 /** Collects an option that may be given several times. */
 export function collect(word: string, earlier: string[]): string[] {
   return [...earlier, word];

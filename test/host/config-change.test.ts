@@ -33,7 +33,9 @@ target_blocks = { type = "integer", default = 6, min = 1, max = 1008 }
 label = { type = "string", default = "none" }
 password = { type = "string", secret = true }
 seeds = { type = "bytes[]", secret = true }
-# the test answers configurations alone
+# the test answers configurations alone, no wish to stop either
+[limits]
+stop_timeout_ms = 300
 [health]
 mode = "ping"
 `;

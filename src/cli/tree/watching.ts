@@ -1,10 +1,11 @@
 import { Option } from 'commander';
 import { LOG_LEVELS, type LogLevel } from '../../manifest/operator.js';
 import type { LogsFlags } from '../commands/logs.js';
+import type { ObserveFlags } from '../commands/observe.js';
 import type { TopFlags } from '../commands/top.js';
 import type { AuditFlags } from '../commands/watch.js';
 import type { AskFlags } from '../context.js';
-import { decimalNumber, wholeNumber, withAskOptions, withFollowOptions } from '../options.js';
+import { decimalNumber, duration, wholeNumber, withAskOptions, withFollowOptions } from '../options.js';
 import { TOP_SORTS } from '../top-text.js';
 import { type Branch, GROUP } from './branch.js';
 
@@ -12,8 +13,13 @@ import { type Branch, GROUP } from './branch.js';
 export const addWatching: Branch = (program, context, done) => {
   program.commandsGroup(GROUP.watching);
   withAskOptions(
-    program.command('status').description('host, node, containment, warnings, every module in full'),
-  ).action(async (flags: AskFlags) => done((await import('../commands/status.js')).status(context, flags)));
+    program
+      .command('status')
+      .description('host, node, containment, warnings, every module in full; with a name that module alone')
+      .argument('[name]'),
+  ).action(async (name: string | undefined, flags: AskFlags) =>
+    done((await import('../commands/status.js')).status(context, name ?? '', flags)),
+  );
   withAskOptions(
     program.command('top').description('live: what each module costs node, host and machine, against its budget'),
   )
@@ -55,4 +61,16 @@ export const addWatching: Branch = (program, context, done) => {
   ).action(async (name: string | undefined, flags: AskFlags) =>
     done((await import('../commands/watch.js')).containment(context, name ?? '', flags)),
   );
+  withAskOptions(
+    program
+      .command('observe')
+      .description('what a module really uses, and the smallest manifest that would have sufficed')
+      .argument('<name>', 'started for it, and stopped again, unless it runs'),
+  )
+    .option('--for <duration>', 'how long, like 90s or 10m; without it until Ctrl-C', duration)
+    .option('--write <file>', 'put the manifest into this file, which is not there yet')
+    .option('--reset', 'forget first what was seen before')
+    .action(async (name: string, flags: ObserveFlags) =>
+      done((await import('../commands/observe.js')).observe(context, name, flags)),
+    );
 };
