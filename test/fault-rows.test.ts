@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 /**
  * Rows of the catalogue of faults that this version answers for: manifests, the wire, handshake and identity, permissions,
  * events, and of the rest those that concern processes, log, node and operator. Not among them: what needs signatures, a
- * registry, archives, module calls and RPC endpoints (C101), which are not served.
+ * registry, archives, RPC endpoints (C101), which are not served.
  */
 const ROWS: Readonly<Record<string, string>> = {
   manifest: `
@@ -13,7 +13,8 @@ const ROWS: Readonly<Record<string, string>> = {
   identity: 'C082 C083 C084 C085 C086 C087 C088 C089 C090 C091',
   permissions: 'C092 C093 C094 C095 C096 C097 C098 C099 C100 C102',
   events: 'C103 C104 C105 C106 C107 C108 C109 C110 C111 C112',
-  processes: 'C133 C134 C135 C138 C139 C140 C142 C143 C144 C145 C146 C147 C148 C149 C151 C153 C154',
+  processes: 'C138 C139 C140 C142 C143 C144 C145 C146 C147 C148 C149 C151 C153 C154',
+  calls: 'C100 C128 C129 C130 C131 C132 C133 C134 C135 C136 C137 C138',
   timers: 'C113 C114 C115 C116 C117 C118 C159',
   storage: 'C122 C123 C124 C125 C126 C127 C160',
   host: 'C156 C157 C158 C164 C165 C167 C168 C172 C174',
