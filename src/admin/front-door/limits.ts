@@ -17,7 +17,7 @@ export const MAX_HEADER_BYTES = 16 * 1024;
 /** Time from the first byte, or from the connection, to the end of the headers, milliseconds. */
 export const HEADERS_TIMEOUT_MS = 10_000;
 /** Time for headers and body together, milliseconds: the largest body over loopback takes a second. */
-export const REQUEST_TIMEOUT_MS = 30_000;
+export const REQUEST_TIMEOUT_MS = 15_000;
 /** How often connections are looked at for those two, milliseconds. */
 export const CHECK_INTERVAL_MS = 1_000;
 /** Idle time after which a kept connection is closed, milliseconds: Bitcoin Core's `-rpcservertimeout`. */
