@@ -6,6 +6,7 @@ import { ChainServiceService } from '../../gen/ts/modhost/v1/chain.js';
 import { InvocationServiceService } from '../../gen/ts/modhost/v1/invocation.js';
 import { LogServiceService } from '../../gen/ts/modhost/v1/log.js';
 import { MempoolServiceService } from '../../gen/ts/modhost/v1/mempool.js';
+import { ModuleServiceService } from '../../gen/ts/modhost/v1/module.js';
 import { Limits, SessionServiceService } from '../../gen/ts/modhost/v1/session.js';
 import { createContractRegistry } from '../../src/contract/descriptors.js';
 import { HostError } from '../../src/contract/error.js';
@@ -31,7 +32,9 @@ import { createEventService, DEFAULT_EVENT_LIMITS } from '../../src/services/eve
 import { createInvocationService } from '../../src/services/invocation.js';
 import { createLogService, type ModuleLogLine } from '../../src/services/log.js';
 import { createMempoolService } from '../../src/services/mempool.js';
+import { createModuleService } from '../../src/services/module.js';
 import { createSessionService } from '../../src/services/session.js';
+import { type CallRouter, createCallRouter } from '../../src/session/calls.js';
 import { createGrants, type Grants } from '../../src/session/grants.js';
 import { createCallQuota } from '../../src/session/quota.js';
 import { createSession, type Session } from '../../src/session/session.js';
@@ -53,6 +56,8 @@ export interface Life {
   grants: Grants;
   hub: EventHub;
   server: ModuleServer;
+  /** What the module offers and calls. */
+  calls: CallRouter;
   readies: number;
   startings: string[];
 }
@@ -120,6 +125,7 @@ export async function createSdkRig(options: SdkRigOptions = {}): Promise<SdkRig>
       clock: CLOCK,
       log: LOG,
     });
+    const calls = createCallRouter({ names: () => [], find: () => undefined });
     const real = createChainReader(node, facts, CLOCK);
     const server = await createModuleServer({
       socketPath,
@@ -143,6 +149,10 @@ export async function createSdkRig(options: SdkRigOptions = {}): Promise<SdkRig>
           }),
         },
         { definition: InvocationServiceService, impl: createInvocationService(session) },
+        {
+          definition: ModuleServiceService,
+          impl: createModuleService(session, { book: NOBODY, calls, declared: { methods: [], allowedCallers: [] } }),
+        },
         { definition: ChainServiceService, impl: createChainService({ node }) },
         { definition: MempoolServiceService, impl: createMempoolService({ node }) },
         {
@@ -164,7 +174,7 @@ export async function createSdkRig(options: SdkRigOptions = {}): Promise<SdkRig>
       log: LOG,
       audit: () => {},
     });
-    const life: Life = { session, grants, hub, server, readies: 0, startings: [] };
+    const life: Life = { session, grants, hub, server, calls, readies: 0, startings: [] };
     return life;
   };
 
@@ -218,6 +228,9 @@ function changed(real: ChainReader, changes: Partial<ChainReader>): ChainReader 
     pruneHeight: (...args) => (changes.pruneHeight ?? real.pruneHeight)(...args),
   };
 }
+
+/** The module is alone at this host. */
+const NOBODY = { names: () => [], describe: () => undefined, availability: () => undefined };
 
 const CONTEXT = {
   moduleId: 'probe',
