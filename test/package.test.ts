@@ -46,7 +46,7 @@ describe.skipIf(skip)('the package', () => {
     ].map((path) => path.replace(/^\.\//, ''));
     expect(promised.filter((path) => !files.has(path))).toEqual([]);
     const rooms = /^(?:dist\/(?:src|gen\/ts|conformance\/node-api)\/.+\.(?:js|d\.ts)|proto\/.+\.(?:proto|md))$/;
-    const single = ['package.json', 'gen/modhost.binpb', 'README.md', 'CHANGELOG.md', 'LICENSE'];
+    const single = ['package.json', 'gen/modhost.binpb', 'man/modhost.1', 'README.md', 'CHANGELOG.md', 'LICENSE'];
     expect([...files].filter((path) => !rooms.test(path) && !single.includes(path))).toEqual([]);
     expect([...files].filter((path) => path.startsWith('dist/src/setup/'))).toEqual([]);
   });

@@ -8,6 +8,7 @@ import type { Done } from './tree/branch.js';
 import { addHost } from './tree/host.js';
 import { addModules } from './tree/modules.js';
 import { addNode } from './tree/node.js';
+import { addShell } from './tree/shell.js';
 import { addWatching } from './tree/watching.js';
 
 /** Closes every help page. */
@@ -59,6 +60,6 @@ export function buildProgram(context: CommandContext, done: Done): Command {
       writeErr: (text) => context.terminal.tell(text.trimEnd()),
     })
     .addHelpText('afterAll', CLOSING);
-  for (const add of [addHost, addModules, addWatching, addNode]) add(program, context, done);
+  for (const add of [addHost, addModules, addWatching, addNode, addShell]) add(program, context, done);
   return program;
 }

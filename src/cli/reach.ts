@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { type AdminClient, createAdminClient } from '../client/admin-client.js';
 import { HostError } from '../contract/error.js';
 import { ADMIN_SOCKET } from '../host/admin-socket.js';
+import type { CommandContext } from './context.js';
 import { defaultPlaces, NETWORK_DIRS } from './places.js';
 import { findConfig, type PlaceFlags } from './settings.js';
 
@@ -47,6 +48,20 @@ export async function withHost<T>(
     return await work(client);
   } finally {
     client.close();
+  }
+}
+
+/** Follows a stream of a host; that the host stops is the end of it and no failure. */
+export async function followHost(
+  flags: PlaceFlags,
+  { env, terminal }: Pick<CommandContext, 'env' | 'terminal'>,
+  work: (client: AdminClient) => Promise<void>,
+): Promise<void> {
+  try {
+    await withHost(flags, env, work);
+  } catch (thrown) {
+    if (!(thrown instanceof HostError && thrown.reason === 'HOST_STOPPING')) throw thrown;
+    terminal.tell('the host is stopping');
   }
 }
 

@@ -128,6 +128,52 @@ function networkText({ grants, open, opened, refused, failed, sentBytes, receive
   return `${printable(grants.join(', '))}; ${counts}`;
 }
 
+/** Version, state, process and how it came to be so: what one looks for first. */
+function stateText(module: ModuleStatus, words: ContractWords): string {
+  const state = words.enumName('modhost.v1.ModuleState', module.state);
+  const up = module.readyUnixMs === 0n ? '' : `up ${durationText(Date.now() - Number(module.readyUnixMs))}`;
+  const starting =
+    state === 'STARTING' && (module.startProgressPercent > 0 || module.startMessage !== '')
+      ? `${module.startProgressPercent} % ${printable(module.startMessage)}`.trim()
+      : '';
+  return [
+    `${printable(module.version)} ${state}`.trim(),
+    module.pid === 0 ? '' : `pid ${module.pid}`,
+    up,
+    module.restarts === 0 ? '' : `${module.restarts} restarts, ${module.recentCrashes} crashes lately`,
+    starting,
+    module.enabled ? '' : 'not started by itself',
+    state === 'RUNNING' || module.reason === '' ? '' : printable(module.reason),
+  ]
+    .filter((part) => part !== '')
+    .join(', ');
+}
+
+/** Methods that are named in a line; `--json` has all. */
+const SHOWN_METHODS = 8;
+
+/** What the host keeps for it, and what it offers to others. */
+function keptTexts(module: ModuleStatus): [label: string, text: string][] {
+  const { storageKeys, storageBytes, limits, timers, rpcMethods, commandSet, apiVersion, provides } = module;
+  const of = (limit: number | undefined, unit: string): string => (limit === undefined ? '' : ` of ${limit} ${unit}`);
+  const kib = (storageBytes + 1023n) / 1024n;
+  const shown = rpcMethods.slice(0, SHOWN_METHODS).join(', ');
+  const further = rpcMethods.length > SHOWN_METHODS ? ` and ${rpcMethods.length - SHOWN_METHODS} more` : '';
+  const offers = [
+    commandSet === '' ? '' : `commands: modhost cli ${commandSet}`,
+    rpcMethods.length === 0 ? '' : `JSON-RPC: ${shown}${further}`,
+    apiVersion === 0 ? '' : `API version ${apiVersion}`,
+    provides.length === 0 ? '' : `answers for ${provides.join(', ')}`,
+  ].filter((part) => part !== '');
+  const lines: [string, string][] = [];
+  if (storageKeys > 0n || storageBytes > 0n) {
+    lines.push(['storage', `${storageKeys} keys, ${kib} KiB${of(limits?.storageMb, 'MiB')}`]);
+  }
+  if (timers > 0) lines.push(['timers', `${timers}${of(limits?.maxTimers, 'timers and tasks')}`]);
+  if (offers.length > 0) lines.push(['offers', printable(offers.join('; '))]);
+  return lines;
+}
+
 /** One module in full, indented below its line of the table. */
 export function moduleLines(module: ModuleStatus, words: ContractWords, paint: Paint): string[] {
   const line = (label: string, text: string): string => `  ${labelled(label, text, paint)}`;
@@ -135,7 +181,8 @@ export function moduleLines(module: ModuleStatus, words: ContractWords, paint: P
     numbers.map((number) => words.enumName('modhost.v1.Permission', number).toLowerCase()).join(', ') || 'nothing';
   const { lastError, counters } = module;
   return [
-    paint('bold', module.name),
+    paint('bold', printable(module.name)),
+    line('state', stateText(module, words)),
     ...(module.unsigned
       ? [line('UNSIGNED', paint('yellow', 'runs at your word alone: nobody has vouched for its files'))]
       : []),
@@ -157,6 +204,7 @@ export function moduleLines(module: ModuleStatus, words: ContractWords, paint: P
         ]),
     ...(module.usage === undefined ? [] : [line('uses', usageText(module.usage, module.limits))]),
     ...(module.network === undefined ? [] : [line('network', networkText(module.network))]),
+    ...keptTexts(module).map(([label, text]) => line(label, text)),
     ...(module.containment.length === 0 ? [] : [line('sandbox', guaranteeText(module.containment, words))]),
     ...lifeLines(module, words, paint).map(([label, text]) => line(label, text)),
     ...(module.externalSocket === '' ? [] : [line('socket', printable(module.externalSocket))]),

@@ -7,7 +7,7 @@ import { printable } from '../../core/printable.js';
 import type { AskFlags, CommandContext } from '../context.js';
 import { eventTitle, payloadText, toldEvent } from '../event-text.js';
 import { EXIT } from '../exit.js';
-import { withHost } from '../reach.js';
+import { followHost } from '../reach.js';
 
 /** Flags of `modhost events`. */
 export interface EventsFlags extends AskFlags {
@@ -23,7 +23,7 @@ export async function events(context: CommandContext, wanted: readonly string[],
   const topics = wanted.filter((word) => word.includes('.'));
   const types = wanted.filter((word) => !word.includes('.')).map((word) => typeOf(word, catalogue));
   const { paint } = terminal;
-  await withHost(flags, context.env, async (client) => {
+  await followHost(flags, context, async (client) => {
     let shown = 0;
     for await (const batch of messagesOf(client.admin.streamEvents({ types, topics }))) {
       for (const gap of batch.gaps) {

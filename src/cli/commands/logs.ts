@@ -4,7 +4,7 @@ import { LOG_LEVELS, type LogLevel } from '../../manifest/operator.js';
 import type { AskFlags, CommandContext } from '../context.js';
 import { EXIT } from '../exit.js';
 import { logLineText } from '../pretty-log.js';
-import { withHost } from '../reach.js';
+import { followHost } from '../reach.js';
 
 /** Flags of `modhost logs`. */
 export interface LogsFlags extends AskFlags {
@@ -23,7 +23,7 @@ export async function logs(context: CommandContext, names: readonly string[], fl
     tail: flags.lines,
     follow: flags.follow === true,
   };
-  await withHost(flags, context.env, async (client) => {
+  await followHost(flags, context, async (client) => {
     let lost = 0n;
     for await (const batch of messagesOf(
       client.admin.streamLogs(request as Parameters<typeof client.admin.streamLogs>[0]),

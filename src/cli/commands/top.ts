@@ -3,7 +3,7 @@ import { messagesOf } from '../../client/streams.js';
 import { type AskFlags, type CommandContext, sayJson } from '../context.js';
 import { EXIT } from '../exit.js';
 import { listenToInterrupt } from '../interrupt.js';
-import { withHost } from '../reach.js';
+import { followHost } from '../reach.js';
 import { type TopSort, type TopView, topLines } from '../top-text.js';
 
 /** Flags of `modhost top`. */
@@ -29,7 +29,7 @@ export async function top(context: CommandContext, flags: TopFlags): Promise<num
   const show = live ? drawer(context) : printer(context, flags);
   if (live) terminal.draw(ENTER);
   try {
-    await withHost(flags, context.env, async (client) => {
+    await followHost(flags, context, async (client) => {
       const stream = client.admin.streamTop({ intervalMs: Math.round((flags.interval ?? 0) * 1_000) });
       interrupt.signal.addEventListener('abort', () => stream.cancel(), { once: true });
       if (live) terminal.draw('\u001b[H\u001b[2Jmeasuring …');

@@ -4,7 +4,7 @@ import { messagesOf } from '../../client/streams.js';
 import { printable } from '../../core/printable.js';
 import { type AskFlags, type CommandContext, sayJson } from '../context.js';
 import { EXIT } from '../exit.js';
-import { withHost } from '../reach.js';
+import { followHost, withHost } from '../reach.js';
 import { guaranteeLines, guaranteeText, labelled } from '../status-text.js';
 import { tableLines } from '../table.js';
 
@@ -55,7 +55,7 @@ export async function audit(context: CommandContext, names: readonly string[], f
   const words = context.words();
   const { terminal } = context;
   const request = { modules: [...names], kinds: [], tail: flags.lines, follow: flags.follow === true };
-  await withHost(flags, context.env, async (client) => {
+  await followHost(flags, context, async (client) => {
     for await (const { entries } of messagesOf(client.admin.streamAudit(request))) {
       for (const entry of entries) {
         if (flags.json === true) {
