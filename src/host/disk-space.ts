@@ -56,6 +56,7 @@ export function createDiskWatch({ directories, onLow, log, measure = measureDisk
   let timer: NodeJS.Timeout | undefined;
   let looking: Promise<void> | undefined;
   let isBlind = false;
+  let isOver = false;
 
   const judge = (space: DiskSpace): void => {
     const { holds, availableBytes, totalBytes } = space;
@@ -75,6 +76,7 @@ export function createDiskWatch({ directories, onLow, log, measure = measureDisk
       const { device, ...found } = await measure(directory);
       if (!seen.has(device)) seen.set(device, { holds, ...found });
     }
+    if (isOver) return;
     spaces = [...seen.values()];
     isBlind = false;
     for (const space of spaces) judge(space);
@@ -83,7 +85,7 @@ export function createDiskWatch({ directories, onLow, log, measure = measureDisk
     // a file system that does not answer is asked once, not once per look
     looking ??= lookOnce()
       .catch((thrown: unknown) => {
-        if (!isBlind) log.warn({ err: HostError.from(thrown) }, 'free space cannot be measured');
+        if (!isBlind && !isOver) log.warn({ err: HostError.from(thrown) }, 'free space cannot be measured');
         isBlind = true;
       })
       .finally(() => {
@@ -101,6 +103,7 @@ export function createDiskWatch({ directories, onLow, log, measure = measureDisk
     look,
     spaces: () => spaces,
     stop() {
+      isOver = true;
       clearInterval(timer);
     },
   };
