@@ -52,16 +52,14 @@ export function isAlone(work: Work): boolean {
 }
 
 /** Places of all entries that a request names, so that they can be read ahead. */
-export function placesOf(work: Work, view: View): Buffer[] {
-  if (work.kind !== 'write') return [];
-  const places: Buffer[] = [];
-  const add = (name: string, key: Uint8Array): void => {
-    const tree = view.tree(name);
-    if (tree !== undefined) places.push(entryKey(tree.id, key));
-  };
-  for (const { tree, key } of work.preconditions) add(tree, key);
-  for (const step of work.steps) if (step.kind !== 'range') add(step.tree, step.key);
-  return places;
+export function* placesOf(work: Work, view: View): Generator<Buffer> {
+  if (work.kind !== 'write') return;
+  for (const named of [work.preconditions, work.steps]) {
+    for (const one of named) {
+      const tree = 'key' in one ? view.tree(one.tree) : undefined;
+      if (tree !== undefined && 'key' in one) yield entryKey(tree.id, one.key);
+    }
+  }
 }
 
 /**

@@ -142,7 +142,7 @@ export function createStorageDesk(parts: DeskParts): StorageDesk {
         },
       };
     },
-    usage: (name) => shelves.get(name)?.open?.usage(),
+    usage: (name) => shelves.get(name)?.open?.size(),
     open: () =>
       new Map([...shelves].flatMap(([name, { open: store }]) => (store === undefined ? [] : [[name, store]]))),
     async close() {

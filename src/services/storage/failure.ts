@@ -5,9 +5,9 @@ export function corrupt(what: string, cause?: unknown): HostError {
   return new HostError('DATA_CORRUPT', `the storage is damaged: ${what}`, cause === undefined ? {} : { cause });
 }
 
-/** What the engine says when the files themselves are wrong, and not the disk or the moment. */
-const DAMAGE = /corruption|no such file|invalid argument|does not exist|not an sstable/i;
-const NO_SPACE = /no space left|quota exceeded/i;
+/** How the engine ends when the files themselves are wrong, and not the disk or the moment; before it stand paths. */
+const DAMAGE = /(no such file or directory|invalid argument|\(create_if_missing is false\))$/i;
+const NO_SPACE = /(no space left on device|disk quota exceeded)$/i;
 /** Codes of a disk that has no room: ENOSPC, and EDQUOT of a user's share. */
 const NO_SPACE_CODES: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT']);
 
@@ -15,15 +15,15 @@ const NO_SPACE_CODES: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT']);
 export function storageFailure(error: unknown): HostError {
   if (error instanceof HostError) return error;
   const chain = causes(error);
-  const says = chain.map(({ message }) => message).join('; ');
   const codes = chain.map(({ code }) => code);
-  if (NO_SPACE.test(says) || codes.some((code) => NO_SPACE_CODES.has(code))) {
+  const says = (what: RegExp): boolean => chain.some(({ message }) => what.test(message));
+  if (says(NO_SPACE) || codes.some((code) => NO_SPACE_CODES.has(code))) {
     return new HostError('DISK_FULL', 'no room is left on the disk of the storage; reads go on', { cause: error });
   }
   if (codes.includes('LEVEL_LOCKED')) {
     return new HostError('READ_ONLY', 'another program holds the storage', { cause: error });
   }
-  if (codes.includes('LEVEL_CORRUPTION') || (codes.some(isOfEngine) && DAMAGE.test(says))) {
+  if (codes.includes('LEVEL_CORRUPTION') || (codes.some(isOfEngine) && says(DAMAGE))) {
     return corrupt('the engine cannot read its files', error);
   }
   return HostError.from(error);

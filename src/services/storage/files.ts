@@ -8,7 +8,7 @@ import { type Engine, type EngineOptions, openEngine, WRITE_BUFFER_BYTES } from 
 import { storageFailure } from './failure.js';
 import { type Inspection, inspect } from './inspect.js';
 import type { Place } from './place.js';
-import { proveTables, removeUnproven } from './tables.js';
+import { proveTables, removeUnproven, restoreUnproven } from './tables.js';
 import type { Turns } from './turns.js';
 
 /** A storage whose files are open and were found whole. */
@@ -73,6 +73,7 @@ async function openWhole({ name, place, clock, reads, engine: options }: FilesPa
     await place.settle();
     return { ...inspection, engine, commits };
   } catch (error) {
+    if (storageFailure(error).reason === 'READ_ONLY') await restoreUnproven(place.engineDir);
     await engine?.close();
     await commits.close();
     throw error;

@@ -77,10 +77,10 @@ export function createStorageService(hold: StorageHold): ServiceImpl<typeof Stor
     },
     async listTrees() {
       const store = await hold.store();
-      return { names: store.usage().trees.map(({ name }) => name) };
+      return { names: (await store.usage()).trees.map(({ name }) => name) };
     },
     async getUsage() {
-      const { bytes, keys, quotaBytes, trees } = (await hold.store()).usage();
+      const { bytes, keys, quotaBytes, trees } = await (await hold.store()).usage();
       return {
         usedBytes: BigInt(bytes),
         quotaBytes: BigInt(quotaBytes),
@@ -97,7 +97,7 @@ export function createStorageService(hold: StorageHold): ServiceImpl<typeof Stor
     async setQuota({ tree, quotaBytes }, { signal }) {
       const name = requireTreeName(tree);
       const store = await hold.store();
-      const total = store.usage().quotaBytes;
+      const { quotaBytes: total } = await store.usage();
       if (quotaBytes > BigInt(total)) {
         throw new HostError('OUT_OF_RANGE', `quota_bytes is more than the module's total of ${total}`);
       }

@@ -3,7 +3,7 @@ import { HostError } from '../../contract/error.js';
 import type { Clock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
 import { requireTree, totals, type Work } from './apply.js';
-import { type Current, openCurrent } from './current.js';
+import { openCurrent } from './current.js';
 import type { EngineOptions } from './engine.js';
 import { corrupt, storageFailure } from './failure.js';
 import type { OpenFiles } from './files.js';
@@ -47,7 +47,10 @@ export interface Store {
   write(work: Work, signal?: AbortSignal): Promise<bigint>;
   /** Creates a tree unless it is there; true when it did. @throws QUOTA_EXCEEDED, and as write */
   openTree(name: string, signal?: AbortSignal): Promise<boolean>;
-  usage(): StorageUsage;
+  /** What it holds and may hold. @throws what keeps its files from being opened again */
+  usage(): Promise<StorageUsage>;
+  /** What it holds, without waiting; undefined while its files are being opened again. */
+  size(): { bytes: number; keys: number } | undefined;
   /** Bytes that giving back the room of what was deleted would bring, roughly; 0 when it is not worth it. */
   reclaimable(): Promise<number>;
   /** Gives that room back. @returns bytes that were won @throws DATA_CORRUPT, DISK_FULL, SESSION_CLOSED */
@@ -120,7 +123,10 @@ export async function openStore(parts: StoreParts): Promise<Store> {
       } catch (error) {
         // the files may have been opened anew in between
         if (error instanceof HostError || files.engine.status === 'open') throw storageFailure(error);
-        return readEntry(await current.toRead(), tree, key);
+        const again = await current.toRead();
+        return await readEntry(again, tree, key).catch((second: unknown) => {
+          throw storageFailure(second);
+        });
       }
     },
     async *scan({ tree: treeName, prefix, start, end, ...order }) {
@@ -143,8 +149,12 @@ export async function openStore(parts: StoreParts): Promise<Store> {
       await writer.submit({ kind: 'openTree', name: tree, onCreated }, 0, signal);
       return isNew;
     },
-    usage() {
-      const files = usable(current);
+    size() {
+      const files = current.peek();
+      return files === undefined ? undefined : totals({ trees: () => files.trees.values() });
+    },
+    async usage() {
+      const files = await current.toRead();
       return {
         ...totals({ trees: () => files.trees.values() }),
         quotaBytes,
@@ -154,10 +164,9 @@ export async function openStore(parts: StoreParts): Promise<Store> {
       };
     },
     async reclaimable() {
-      const [onDisk, { bytes }] = [
-        await bytesOnDisk(place.engineDir),
-        totals({ trees: () => usable(current).trees.values() }),
-      ];
+      const files = await current.toRead();
+      const onDisk = await bytesOnDisk(place.engineDir);
+      const { bytes } = totals({ trees: () => files.trees.values() });
       return isWorthReclaiming(onDisk, bytes) ? onDisk - bytes : 0;
     },
     async reclaim() {
@@ -181,12 +190,6 @@ export async function openStore(parts: StoreParts): Promise<Store> {
       return closing;
     },
   };
-}
-
-function usable(current: Current): OpenFiles {
-  const files = current.peek();
-  if (files === undefined) throw new HostError('DISK_FULL', 'the storage is being opened again after its disk failed');
-  return files;
 }
 
 function viewOf(files: OpenFiles) {

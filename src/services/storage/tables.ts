@@ -35,6 +35,13 @@ export async function proveTables(dir: string, breath: Breath): Promise<void> {
   }
 }
 
+/** Gives the tables that lost their names these back: the storage is another program's, who may be writing them. */
+export async function restoreUnproven(dir: string): Promise<void> {
+  for (const name of await readdir(dir)) {
+    if (name.endsWith(UNPROVEN)) await rename(join(dir, name), join(dir, name.slice(0, -UNPROVEN.length)));
+  }
+}
+
 /** Removes the tables that were not whole and that nothing has missed. */
 export async function removeUnproven(dir: string): Promise<void> {
   for (const name of await readdir(dir)) if (name.endsWith(UNPROVEN)) await rm(join(dir, name));

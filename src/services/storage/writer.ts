@@ -145,7 +145,7 @@ async function writeGroup(group: readonly Pending[], files: OpenFiles, parts: Wr
   const done: { pending: Pending; commit: bigint }[] = [];
   const breath = createBreath(parts.clock);
   const view = await readAhead(group, files, breath);
-  const whole = createDraft(view);
+  let whole = createDraft(view);
   let { nextTree } = files.head;
   let { commit } = files.head;
   for (const pending of group) {
@@ -153,7 +153,8 @@ async function writeGroup(group: readonly Pending[], files: OpenFiles, parts: Wr
       if (pending.signal !== undefined) throwIfAborted(pending.signal);
       const read = (range: KeyRange) => chunks(files, range);
       const draft = await applyWork(pending.work, whole, { quotaBytes: parts.quotaBytes(), nextTree, breath, read });
-      whole.adopt(draft);
+      if (done.length === 0) whole = draft;
+      else whole.adopt(draft);
       for (const tree of draft.changedTrees.values()) nextTree = Math.max(nextTree, (tree?.id ?? 0) + 1);
       commit += 1n;
       done.push({ pending, commit });
@@ -223,8 +224,10 @@ async function readAhead(group: readonly Pending[], files: OpenFiles, breath: Br
   const known = new Map<string, Entry | 'changed' | undefined>();
   const wanted = new Map<string, Buffer>();
   for (const { work } of group) {
-    for (const place of placesOf(work, view)) wanted.set(place.toString('latin1'), place);
-    await breath();
+    for (const place of placesOf(work, view)) {
+      wanted.set(place.toString('latin1'), place);
+      await breath();
+    }
   }
   const places = [...wanted];
   for (let from = 0; from < places.length; from += READ_AHEAD) {

@@ -99,7 +99,7 @@ async function assertSame(store: Store, model: Model): Promise<void> {
     keys += entries.length;
     used += entries.reduce((sum, [at, what]) => sum + at.length + what.length, 0);
   }
-  expect(store.usage()).toMatchObject({ keys, bytes: used });
+  expect(await store.usage()).toMatchObject({ keys, bytes: used });
 }
 
 it(`C125: behaves as a map of maps over batches, ranges, scans and restarts (seed ${SEED})`, async () => {
