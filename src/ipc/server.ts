@@ -1,5 +1,7 @@
 import { createServer, type Socket } from 'node:net';
 import { Server, ServerCredentials, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import { InvocationServiceService } from '../../gen/ts/modhost/v1/invocation.js';
+import type { ErrorReason } from '../contract/error.js';
 import type { MethodFacts } from '../contract/methods.js';
 import type { ServiceDefinition } from '../contract/service.js';
 import type { StrictWire } from '../contract/strict-wire.js';
@@ -84,6 +86,9 @@ export interface ModuleServerOptions {
  */
 export async function createModuleServer(options: ModuleServerOptions): Promise<ModuleServer> {
   const { session, log } = options;
+  const tellTooLarge = (path: string, reason: ErrorReason): void => {
+    if (path === InvocationServiceService.serve.path && reason === 'MESSAGE_TOO_LARGE') session.invocations.tooLarge();
+  };
   const grpc = new Server({
     'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
     'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
@@ -92,7 +97,7 @@ export async function createModuleServer(options: ModuleServerOptions): Promise<
     'grpc.enable_channelz': 0,
     'grpc.keepalive_time_ms': options.keepaliveMs ?? KEEPALIVE_MS,
     'grpc.keepalive_timeout_ms': options.keepaliveMs ?? KEEPALIVE_TIMEOUT_MS,
-    interceptors: [refuseLooseFrames(), answerForeignStatuses(options.statuses)],
+    interceptors: [refuseLooseFrames(), answerForeignStatuses(options.statuses, tellTooLarge)],
   } as ConstructorParameters<typeof Server>[0]);
   answerUnknownMethods(grpc, options.statuses);
   gateHeaders(grpc, options.statuses);

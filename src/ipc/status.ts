@@ -63,13 +63,19 @@ const FOREIGN_REASONS: Readonly<Record<number, ErrorReason>> = {
 /**
  * Interceptor that gives a reason to the statuses that grpc-js sends before or beside our handlers. grpc-js calls
  * `sendStatus` of its own innermost call for these, past every interceptor, so that method is what is wrapped.
+ *
+ * @param onForeign hears of each such end of a call, before the call's handler does
  */
-export function answerForeignStatuses(statuses: StatusMapper): ServerInterceptor {
-  return (_method, call) => {
+export function answerForeignStatuses(
+  statuses: StatusMapper,
+  onForeign: (path: string, reason: ErrorReason) => void = () => {},
+): ServerInterceptor {
+  return ({ path }, call) => {
     const send = call.sendStatus.bind(call);
     call.sendStatus = (status) => {
       const reason = FOREIGN_REASONS[status.code];
       if (reason === undefined || (status.metadata?.get(REASON_TRAILER).length ?? 0) > 0) return send(status);
+      onForeign(path, reason);
       const mapped = statuses.toStatus(new HostError(reason, status.details));
       send({ code: status.code, details: mapped.details, metadata: mapped.metadata });
     };

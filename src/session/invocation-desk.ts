@@ -119,6 +119,12 @@ export function createInvocationDesk(options: InvocationDeskOptions): Invocation
       return deepest;
     },
     blame: options.onViolation,
+    tooLarge() {
+      // health and stop have answers of a few bytes
+      const suspects = [...items].filter(({ id, urgent }) => id !== undefined && !urgent);
+      if (suspects.length !== 1) return;
+      suspects[0]?.settle(new HostError('MESSAGE_TOO_LARGE', `${moduleId} answered with more than a message may hold`));
+    },
     async ask(work, ask: AskOptions) {
       const { signal, timeoutMs, urgent = false, traceParent = '', lineage = NO_LINEAGE } = ask;
       if (signal?.aborted) throw reasonOf(signal);

@@ -92,6 +92,11 @@ export interface InvocationDesk extends Invocations {
   deepestCall(): number;
   /** Counts a breach of the contract that an answer of this module was found to be later. */
   blame(what: string): void;
+  /**
+   * What the module sent was too large to be read, which ends its stream. Where only one answer can have been in it, its
+   * caller is told so with MESSAGE_TOO_LARGE: a retry would break the stream again.
+   */
+  tooLarge(): void;
   /** Opens the stream that the module serves. @throws STREAM_EXISTS, SESSION_CLOSED */
   attach(): InvocationStream;
   /** From here on only urgent work is taken: the module is stopping. */
