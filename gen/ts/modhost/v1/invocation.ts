@@ -2659,7 +2659,8 @@ export const InvocationServiceService = {
    * Every invocation has an id that is unique on its stream and never used again on it, and a deadline. The module
    * answers each with exactly one result, in any order. A result counts only on the stream that asked; a second, late or
    * unknown one is ignored and counted as PROTOCOL_VIOLATION in the module's status. When the stream breaks, its open
-   * invocations fail with MODULE_UNAVAILABLE and are not repeated on the next one.
+   * invocations fail with MODULE_UNAVAILABLE and are not repeated on the next one; when a message over the limit broke it
+   * and just one was open, that one fails with MESSAGE_TOO_LARGE.
    *
    * The host sends its response headers at once, so a client sees the stream accepted before the first invocation. A
    * module that half-closes the stream takes no more work and can give no more results, so it answers what it has first;
@@ -2689,7 +2690,8 @@ export interface InvocationServiceServer extends UntypedServiceImplementation {
    * Every invocation has an id that is unique on its stream and never used again on it, and a deadline. The module
    * answers each with exactly one result, in any order. A result counts only on the stream that asked; a second, late or
    * unknown one is ignored and counted as PROTOCOL_VIOLATION in the module's status. When the stream breaks, its open
-   * invocations fail with MODULE_UNAVAILABLE and are not repeated on the next one.
+   * invocations fail with MODULE_UNAVAILABLE and are not repeated on the next one; when a message over the limit broke it
+   * and just one was open, that one fails with MESSAGE_TOO_LARGE.
    *
    * The host sends its response headers at once, so a client sees the stream accepted before the first invocation. A
    * module that half-closes the stream takes no more work and can give no more results, so it answers what it has first;
@@ -2711,7 +2713,8 @@ export interface InvocationServiceClient extends Client {
    * Every invocation has an id that is unique on its stream and never used again on it, and a deadline. The module
    * answers each with exactly one result, in any order. A result counts only on the stream that asked; a second, late or
    * unknown one is ignored and counted as PROTOCOL_VIOLATION in the module's status. When the stream breaks, its open
-   * invocations fail with MODULE_UNAVAILABLE and are not repeated on the next one.
+   * invocations fail with MODULE_UNAVAILABLE and are not repeated on the next one; when a message over the limit broke it
+   * and just one was open, that one fails with MESSAGE_TOO_LARGE.
    *
    * The host sends its response headers at once, so a client sees the stream accepted before the first invocation. A
    * module that half-closes the stream takes no more work and can give no more results, so it answers what it has first;
