@@ -15,6 +15,7 @@ import { type CallContext, Encoded, type MethodDefinition, type ServiceDefinitio
 import type { StrictWire } from '../contract/strict-wire.js';
 import type { Logger } from '../core/logger.js';
 import type { Admission, Guard } from './guard.js';
+import type { LargeMessageGate } from './large-messages.js';
 import type { StatusMapper } from './status.js';
 
 /**
@@ -30,6 +31,8 @@ export interface Lane {
   wire: StrictWire;
   methods: ReadonlyMap<string, MethodFacts>;
   log: Logger;
+  /** Lets large messages of the caller be decoded in turns; default at once. */
+  gate?: LargeMessageGate | undefined;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: one adapter serves all methods; ServiceImpl has checked the types
@@ -95,8 +98,8 @@ function adaptMethod(
     const answer = (call: IncomingCall, callback: (error: unknown, value?: Buffer) => void) => {
       void runCall(call, facts, lane, async (admission) => {
         const request = method.requestStream
-          ? decodeStream(call as unknown as ReadableCall, decode, admission.signal)
-          : decode((call as unknown as { request: Buffer }).request);
+          ? decodeStream(call as unknown as ReadableCall, decode, lane.gate, admission.signal)
+          : await decodeInTurn((call as unknown as { request: Buffer }).request, decode, lane.gate);
         return encode(await untilAborted(handler(request, contextOf(facts, admission)), admission.signal));
       }).then(
         (bytes) => callback(null, bytes),
@@ -108,8 +111,8 @@ function adaptMethod(
   const stream = (call: ServerWritableStream<Buffer, Buffer>): void => {
     void runCall(call, facts, lane, async (admission) => {
       const request = method.requestStream
-        ? decodeStream(call as unknown as ReadableCall, decode, admission.signal)
-        : decode(call.request);
+        ? decodeStream(call as unknown as ReadableCall, decode, lane.gate, admission.signal)
+        : await decodeInTurn(call.request, decode, lane.gate);
       const responses: AsyncIterable<unknown> = handler(request, contextOf(facts, admission));
       const answers = method.requestStream ? tellAccepted(call, responses) : responses;
       await pump(call, answers, encode, admission.signal);
@@ -181,6 +184,7 @@ async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T
 async function* decodeStream(
   call: ReadableCall,
   decode: (bytes: Buffer) => unknown,
+  gate: LargeMessageGate | undefined,
   signal: AbortSignal,
 ): AsyncGenerator<unknown> {
   // destroying the duplex when the loop ends would lose the final status
@@ -188,8 +192,19 @@ async function* decodeStream(
   for (;;) {
     const next = await untilAborted(messages.next(), signal);
     if (next.done === true) return;
-    yield decode(next.value);
+    yield await decodeInTurn(next.value, decode, gate);
   }
+}
+
+/** A message of the caller, decoded when its turn has come. */
+async function decodeInTurn(
+  bytes: Buffer,
+  decode: (bytes: Buffer) => unknown,
+  gate: LargeMessageGate | undefined,
+): Promise<unknown> {
+  const wait = gate?.(bytes.byteLength);
+  if (wait !== undefined) await wait;
+  return decode(bytes);
 }
 
 /**

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { type Metadata, type Server, status } from '@grpc/grpc-js';
 import { HostError } from '../contract/error.js';
 import type { StatusMapper } from './status.js';
-import { createTurnstile } from './turnstile.js';
+import { createTurnstile, type Turnstile } from './turnstile.js';
 
 /** Longest timeout that both grpc-js and Node's timers can hold: the next millisecond counts as none at all. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
@@ -28,8 +28,10 @@ type StreamHandler = (interceptors: unknown, stream: ServerHttp2Stream, headers:
  *
  * The handler of streams is no public door of grpc-js; a test holds this place when the library changes. Call it
  * before the server makes its connection injector.
+ *
+ * @returns the turnstile, which is to hear of refusals
  */
-export function gateHeaders(server: Server, statuses: StatusMapper): void {
+export function gateHeaders(server: Server, statuses: StatusMapper): Turnstile {
   const doors = server as unknown as { _streamHandler: StreamHandler };
   const pass = doors._streamHandler;
   if (typeof pass !== 'function') throw new Error('this release of grpc-js handles its streams elsewhere');
@@ -46,6 +48,7 @@ export function gateHeaders(server: Server, statuses: StatusMapper): void {
     }
     turnstile.enter(stream, () => pass.call(server, interceptors, stream, headers));
   };
+  return turnstile;
 }
 
 /** Everything else is not for us: grpc-js answers it with HTTP status 415. */

@@ -11,6 +11,7 @@ import type { Session } from '../session/session.js';
 import { adaptService } from './adapt.js';
 import { createGuard, type GuardDecision } from './guard.js';
 import { gateHeaders } from './header-gate.js';
+import { createLargeMessageGate } from './large-messages.js';
 import { createPinger } from './ping.js';
 import { listenUnix, type Owner } from './socket.js';
 import { answerForeignStatuses, type StatusMapper } from './status.js';
@@ -100,10 +101,15 @@ export async function createModuleServer(options: ModuleServerOptions): Promise<
     interceptors: [refuseLooseFrames(), answerForeignStatuses(options.statuses, tellTooLarge)],
   } as ConstructorParameters<typeof Server>[0]);
   answerUnknownMethods(grpc, options.statuses);
-  gateHeaders(grpc, options.statuses);
-  const guard = createGuard(session, options.clock, options.audit, options.defaultDeadlineMs);
+  const turnstile = gateHeaders(grpc, options.statuses);
+  const audit = (decision: GuardDecision): void => {
+    if (decision.reason === 'RATE_LIMITED' || decision.reason === 'TOO_MANY_CALLS') turnstile.refused();
+    options.audit(decision);
+  };
+  const guard = createGuard(session, options.clock, audit, options.defaultDeadlineMs);
+  const gate = createLargeMessageGate();
   for (const { definition, impl } of options.services) {
-    const lane = { guard, statuses: options.statuses, wire: options.wire, methods: options.methods, log };
+    const lane = { guard, statuses: options.statuses, wire: options.wire, methods: options.methods, log, gate };
     const adapted = adaptService(definition, impl, lane);
     grpc.addService(adapted.definition, adapted.handlers as unknown as UntypedServiceImplementation);
   }

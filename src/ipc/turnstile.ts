@@ -7,11 +7,18 @@ import type { ServerHttp2Stream } from 'node:http2';
  * behaves notices.
  */
 const STREAMS_PER_TURN = 2;
+/**
+ * After a refusal for its volume, how long the session's further calls wait, milliseconds. A refusal costs the host as much
+ * as an answer, so a module that never waits as it is told would get the whole loop by being refused.
+ */
+const REFUSED_PAUSE_MS = 2;
 
 /** Lets the streams of one session in, a few in each turn of the event loop, in their order. */
 export interface Turnstile {
   /** Calls `begin` now or in a later turn; never, when the stream has ended by then. */
   enter(stream: ServerHttp2Stream, begin: () => void): void;
+  /** A call of the session was refused for its volume: those behind it wait a little. */
+  refused(): void;
 }
 
 /**
@@ -21,28 +28,31 @@ export interface Turnstile {
 export function createTurnstile(perTurn: number = STREAMS_PER_TURN): Turnstile {
   let waiting: { stream: ServerHttp2Stream; begin: () => void }[] = [];
   let left = perTurn;
-  let turning = false;
+  let coming = false;
+  let pause: NodeJS.Timeout | undefined;
 
   const turn = (): void => {
+    coming = false;
+    if (pause !== undefined) return;
     left = perTurn;
     let next = 0;
-    for (; next < waiting.length && left > 0; next += 1) {
+    for (; next < waiting.length && left > 0 && pause === undefined; next += 1) {
       const { stream, begin } = waiting[next] as (typeof waiting)[number];
       if (stream.destroyed || stream.aborted) continue;
       left -= 1;
       begin();
     }
     if (next > 0) waiting = waiting.slice(next);
-    if (left < perTurn) setImmediate(turn);
-    else turning = false;
+    if (left < perTurn) come();
+  };
+  const come = (): void => {
+    if (!coming) setImmediate(turn);
+    coming = true;
   };
   return {
     enter(stream, begin) {
-      if (!turning) {
-        turning = true;
-        setImmediate(turn);
-      }
-      if (waiting.length === 0 && left > 0) {
+      if (waiting.length === 0 && left > 0 && pause === undefined) {
+        come();
         left -= 1;
         begin();
         return;
@@ -50,6 +60,12 @@ export function createTurnstile(perTurn: number = STREAMS_PER_TURN): Turnstile {
       // nobody else listens while it waits, and an error without a listener would end the host
       stream.on('error', () => {});
       waiting.push({ stream, begin });
+    },
+    refused() {
+      pause ??= setTimeout(() => {
+        pause = undefined;
+        come();
+      }, REFUSED_PAUSE_MS);
     },
   };
 }

@@ -29,6 +29,21 @@ describe('the turnstile of one session', () => {
     expect(begun).toBe('fqffff');
   });
 
+  it('C159: holds what stands behind a call that was refused for its volume, and lets it in all the same', async () => {
+    const turnstile = createTurnstile(2);
+    const begun: number[] = [];
+    for (let n = 0; n < 4; n += 1) {
+      turnstile.enter(stream(), () => {
+        begun.push(n);
+        if (n === 0) turnstile.refused();
+      });
+    }
+    await turn();
+    await turn();
+    expect(begun).toEqual([0]);
+    await expect.poll(() => begun).toEqual([0, 1, 2, 3]);
+  });
+
   it('C159: never begins what was given up while it waited, nor fails over it, and it costs no turn', async () => {
     const turnstile = createTurnstile(1);
     const begun: number[] = [];
