@@ -6,7 +6,7 @@ import { createBreath } from './breath.js';
 import { type CommitFile, openCommitFile } from './commit-file.js';
 import { type Engine, type EngineOptions, openEngine, WRITE_BUFFER_BYTES } from './engine.js';
 import { storageFailure } from './failure.js';
-import { type Inspection, inspect } from './inspect.js';
+import { type Inspection, type InspectionPace, inspect } from './inspect.js';
 import type { Place } from './place.js';
 import { proveTables, removeUnproven, restoreUnproven } from './tables.js';
 import type { Turns } from './turns.js';
@@ -58,14 +58,14 @@ export async function openFiles(parts: FilesParts): Promise<OpenFiles> {
 }
 
 async function openWhole({ name, place, clock, reads, engine: options }: FilesParts): Promise<OpenFiles> {
-  const breath = createBreath(clock);
+  const pace: InspectionPace = { breath: createBreath(clock), read: (work) => reads.run(name, work) };
   const commits = await openCommitFile(place.commitPath);
   let engine: Engine | undefined;
   try {
     await keepAsFound(place.engineDir, place.keptDir);
-    await reads.run(name, () => proveTables(place.engineDir, breath));
+    await proveTables(place.engineDir, pace);
     engine = await openEngine(place.engineDir, options);
-    const inspection = await inspect(engine, commits.head, { breath, read: (work) => reads.run(name, work) });
+    const inspection = await inspect(engine, commits.head, pace);
     // a crash between the two: what the database has was written whole, so the file follows
     if (inspection.head.sequence > commits.head.sequence) await commits.write(inspection.head);
     await removeUnproven(place.engineDir);

@@ -1,9 +1,9 @@
 import { readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HostError } from '../../contract/error.js';
-import type { Breath } from './breath.js';
 import { type Crc32c, createCrc32c } from './crc32c.js';
 import { corrupt } from './failure.js';
+import type { InspectionPace } from './inspect.js';
 
 /** What is hung behind the name of a table that is not whole; the engine does not know such files. */
 const UNPROVEN = '.unproven';
@@ -18,11 +18,11 @@ const UNPROVEN = '.unproven';
  *
  * @see LevelDB, doc/table_format.md and table/format.h
  */
-export async function proveTables(dir: string, breath: Breath): Promise<void> {
+export async function proveTables(dir: string, { breath, read }: InspectionPace): Promise<void> {
   const crc32c = createCrc32c();
   for (const name of (await readdir(dir)).filter((file) => /\.(ldb|sst)$/.test(file))) {
     const path = join(dir, name);
-    const bytes = await readFile(path);
+    const bytes = await read(() => readFile(path));
     try {
       for (const step of tableSteps(bytes, name, crc32c)) {
         step();

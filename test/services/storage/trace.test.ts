@@ -13,7 +13,11 @@ import { type Call, readTrace, stringsOf } from './strace.js';
 import { stracePresence } from './strace-presence.js';
 
 const SEED = Number(process.env.MODHOST_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31));
-const TRACED = 'mkdir,openat,close,write,pwrite64,fsync,fdatasync,rename,unlink,rmdir';
+/** Those with a question mark are missing on some processors, which have only the ones with `at`. */
+const TRACED = [
+  ...['openat', 'close', 'write', 'pwrite64', 'fsync', 'fdatasync', 'mkdirat', 'renameat', 'renameat2', 'unlinkat'],
+  ...['?mkdir', '?rename', '?unlink', '?rmdir'],
+].join();
 /** Acknowledgements at which the power is cut. */
 const CUTS = 25;
 
