@@ -226,16 +226,27 @@ describe.skipIf(skip || skipStubs)('calls between modules in two languages', () 
     end.abort();
     expect(await given).toBe('CANCELLED');
     const [, , heard] = await rig.said('py', 'cancelled "far"');
-    process.stdout.write(`a cancel reached the end of a chain of three in ${Number(heard) - began} ms\n`);
+    process.stdout.write(`a cancel reached the end of a chain of three in ${Math.round(Number(heard) - began)} ms\n`);
   });
 
   it(`C134: ${MAX_PENDING_INVOCATIONS} calls that nobody answers end at their deadlines, and one more is refused`, async () => {
-    const hanging = Array.from({ length: MAX_PENDING_INVOCATIONS }, () => reason(call('py', 'hang', 1_500)));
-    // what comes later is refused, so the first refusal shows that all places are taken
-    await expect.poll(() => reason(call('py', 'facts', 200)), { interval: 20 }).toBe('TOO_MANY_CALLS');
-    expect(new Set(await Promise.all(hanging))).toEqual(new Set(['DEADLINE_EXCEEDED']));
+    // on a busy machine the first are over before the last have come; then all have more time
+    for (const deadlineMs of [1_500, 6_000, 24_000]) {
+      const hanging = Array.from({ length: MAX_PENDING_INVOCATIONS }, () => reason(call('py', 'hang', deadlineMs)));
+      let isOver = false;
+      const all = Promise.all(hanging).finally(() => {
+        isOver = true;
+      });
+      let refused = 'OK';
+      while (!isOver && refused !== 'TOO_MANY_CALLS') refused = await reason(call('py', 'facts'));
+      const outcomes = new Set(await all);
+      if (refused !== 'TOO_MANY_CALLS' && deadlineMs < 24_000) continue;
+      expect(refused).toBe('TOO_MANY_CALLS');
+      expect(outcomes).toEqual(new Set(['DEADLINE_EXCEEDED']));
+      break;
+    }
     expect(await rig.ask('py', 'facts')).toMatchObject({ depth: 1 });
-  });
+  }, 60_000);
 
   it('a called module that is stopped by a signal: the caller has its deadline, and the next call its answer', async () => {
     const pid = rig.pid('ts');
@@ -261,8 +272,6 @@ describe.skipIf(skip || skipStubs)('calls between modules in two languages', () 
   }, 60_000);
 
   it('C135: the caller dies in a call, and the called hears it', async () => {
-    const outer = reason(call('ts', 'relay', 100));
-    expect(await outer).not.toBe('OK');
     const given = reason(rig.driver.call('ts', 'relay', bytes(JSON.stringify(chain(['py'], 'hang', {}, 'orphan')))));
     await rig.said('py', 'began "orphan"');
     const began = Date.now();
@@ -270,16 +279,17 @@ describe.skipIf(skip || skipStubs)('calls between modules in two languages', () 
     const refused = await given;
     expect(refused).toBe('MODULE_UNAVAILABLE');
     const [, , heard] = await rig.said('py', 'cancelled "orphan"');
-    process.stdout.write(`the death of a caller reached the called in ${Number(heard) - began} ms\n`);
+    process.stdout.write(`the death of a caller reached the called in ${Math.round(Number(heard) - began)} ms\n`);
+    await until('the backoff', () => rig.told('ts').at(-1) === 'moduleStateChanged ts BACKOFF');
     await rig.host.load('ts');
     expect(await rig.ask('ts', 'facts')).toMatchObject({ caller: 'driver' });
   });
 
   it('C129, C135, C100: a called module that dies, waits, comes back and is unloaded', async () => {
-    const given = rig.driver.call('py', 'hang', bytes('doomed'));
+    const given = rig.driver.call('py', 'hang', bytes('doomed')).catch((error: unknown) => error);
     await rig.said('py', 'began doomed');
     process.kill(rig.pid('py'), 'SIGKILL');
-    await expect(given).rejects.toMatchObject({ reason: 'MODULE_UNAVAILABLE', retryAfterMs: 100 });
+    expect(await given).toMatchObject({ reason: 'MODULE_UNAVAILABLE', retryAfterMs: 100 });
     await until('the backoff', () => rig.told('py').at(-1) === 'moduleStateChanged py BACKOFF');
     const down = await call('py', 'facts').catch((error: unknown) => error as { reason: string; retryAfterMs: number });
     expect(down).toMatchObject({ reason: 'MODULE_UNAVAILABLE' });
@@ -291,8 +301,8 @@ describe.skipIf(skip || skipStubs)('calls between modules in two languages', () 
     });
     await rig.host.load('py');
     expect(await rig.ask('py', 'facts')).toMatchObject({ caller: 'driver' });
-    const late = reason(call('py', 'hang'));
-    await until('the call', () => rig.lines('py').filter(({ message }) => message === 'began x').length > 64);
+    const late = reason(rig.driver.call('py', 'hang', bytes('last')));
+    await rig.said('py', 'began last');
     await rig.host.unload('py');
     expect(await late).toBe('MODULE_UNAVAILABLE');
     expect(await reason(call('py', 'facts'))).toBe('MODULE_NOT_FOUND');

@@ -22,7 +22,8 @@ channel = grpc.insecure_channel(
 )
 modules = module_pb2_grpc.ModuleServiceStub(channel)
 answers = queue.Queue()
-cancelled = {}
+# what is never answered, by id: no thread waits for it, as a module has few of them
+hanging = {}
 KINDS = {
     "fail": invocation_pb2.INVOCATION_FAILURE_KIND_FAILED,
     "bad_params": invocation_pb2.INVOCATION_FAILURE_KIND_INVALID_PARAMS,
@@ -182,17 +183,12 @@ PROVIDED = [
 ]
 
 
-def work(invocation, ended):
+def work(invocation):
     method, params = invocation.api.method, invocation.api.params
     if method == "facts":
         answer(invocation, facts(invocation))
     elif method == "relay":
         answer(invocation, relay(invocation, json.loads(params)))
-    elif method == "hang":
-        tag = params.decode()
-        say("began", tag)
-        ended.wait(60)
-        say("cancelled", tag, time.time() * 1000)
     elif method in KINDS:
         fail(invocation, KINDS[method], code=-7, retry_after_ms=321)
     elif method in ROGUE:
@@ -206,7 +202,8 @@ def serve():
     answers.put(invocation_pb2.ServeRequest())
     for response in stream:
         for id_ in response.cancelled_ids:
-            cancelled.pop(id_, threading.Event()).set()
+            if id_ in hanging:
+                say("cancelled", hanging.pop(id_), time.time() * 1000)
         for invocation in response.invocations:
             kind = invocation.WhichOneof("work")
             if kind == "stop":
@@ -214,12 +211,16 @@ def serve():
             if kind != "api":
                 fail(invocation, KINDS["unsupported"])
                 continue
-            ended = cancelled[invocation.id] = threading.Event()
-            threading.Thread(target=work, args=(invocation, ended), daemon=True).start()
+            if invocation.api.method == "hang":
+                hanging[invocation.id] = invocation.api.params.decode()
+                say("began", hanging[invocation.id])
+            else:
+                threading.Thread(target=work, args=(invocation,), daemon=True).start()
 
 
 def serve_on():
     while True:
+        hanging.clear()  # ids begin anew with each stream
         try:
             serve()
         except grpc.RpcError as error:
