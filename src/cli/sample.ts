@@ -102,7 +102,8 @@ unsigned = false                 # true: run it although nobody has vouched for 
 # path = "/opt/block-watch"      # by default its directory below [paths] modules
 # grants = ["read_blockchain"]   # out of what its manifest asks for; by default all of it
 # limits = { memory_mb = 256 }   # instead of what its manifest asks for, over the caps
-# config = { depth = 6 }         # values for the manifest's [config]
+# config = { depth = 6 }         # values for the manifest's [config]; "modhost config apply" changes them while it runs
+# secrets = { password = { file = "password.txt" }, token = { env = "TOKEN" } }  # chmod 600; for keys that are secret
 # extra_read_only = ["/etc/ssl/certs"]
 # network = { outbound = ["pool.example:3333"], inbound = [3333] }  # or true: all that its manifest asks for
 # allowed_callers = ["pay-server"]  # modules that may call it; by default those that it and its manifest allow

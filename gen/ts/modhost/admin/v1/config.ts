@@ -13,7 +13,11 @@ export const ConfigOutcome = {
   APPLIED: 1,
   /** AT_NEXT_START - The module does not run, or takes no changes while it runs: it comes into force at its next start. */
   AT_NEXT_START: 2,
-  /** REFUSED - The module, or the schema of its manifest, refused it: what was in force stays. */
+  /**
+   * REFUSED - The module, or the schema of its manifest, refused its `config` and `secrets`: what was in force stays, at its next
+   * start too, until a configuration passes or the host starts again. No module is asked about the rest of its table:
+   * permissions that are gone are taken back at once, everything else comes with its next start.
+   */
   REFUSED: 3,
   UNRECOGNIZED: -1,
 } as const;
@@ -71,7 +75,10 @@ export interface ApplyConfigRequest {
 
 /** ApplyConfigResponse tells what became of each change. */
 export interface ApplyConfigResponse {
-  /** OPTIONAL. One entry per module whose table has changed, by ascending name. */
+  /**
+   * OPTIONAL. What became of each module whose table has changed, by ascending name: one entry per outcome, as part of a
+   * table may be in force while the rest waits for the module's next start.
+   */
   changes: ConfigChange[];
   /**
    * OPTIONAL. Changed keys outside of `[modules]`, in the form of paths like `node.kind`: they come into force when the host
@@ -80,13 +87,16 @@ export interface ApplyConfigResponse {
   needsRestart: string[];
 }
 
-/** ConfigChange is one module's change. Values are never shown: they may be secrets. */
+/** ConfigChange is one module's change, or the part of it that had one outcome. Values are never shown: they may be secrets. */
 export interface ConfigChange {
   /** REQUIRED. The module's name. */
   module: string;
   /** REQUIRED. What became of it. */
   outcome: ConfigOutcome;
-  /** OPTIONAL. Keys of its table whose values have changed, as paths below it like `config.target_blocks` or `grants`, sorted. */
+  /**
+   * OPTIONAL. Keys of its table whose values have changed, as paths below it like `config.target_blocks`, `grants` or,
+   * for a secret whose file was written anew, `secrets.password`, sorted.
+   */
   changedKeys: string[];
   /** OPTIONAL. Why it was refused; absent otherwise. */
   failure: Failure | undefined;
