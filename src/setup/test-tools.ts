@@ -11,6 +11,7 @@ import type { Step } from './step.js';
 export function testTools(root: string): Step[] {
   return [
     preparation(root, 'btcd for the interop tests', 'test/interop', 'two minutes'),
+    preparation(root, 'Bitcoin RPC clients for the interop tests', 'test/interop/clients', 'half a minute'),
     preparation(root, "Bitcoin Core's engine for the oracle tests", 'test/oracle', 'a minute'),
     preparation(root, 'a C compiler for the escape probes', 'test/sandbox/escape', 'a minute'),
     preparation(root, 'strace for the tests of storage', 'test/services/storage', 'half a minute'),
