@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, statSync, truncateSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, truncateSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import fc from 'fast-check';
@@ -8,14 +8,12 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { buildPrograms, type Programs } from './program.js';
 import type { Damage } from './programs/finder.js';
 import { LANES, openTrees, readState, writeStep } from './programs/lanes.js';
-import { atEnd, cleanUp, makeRoom, open, reasonOf } from './rig.js';
+import { atEnd, cleanUp, MEMORY, makeRoom, open, reasonOf } from './rig.js';
 
 const FLIPS = 500;
 /** Bytes of a table from its end that are flipped one by one. */
 const TAIL_BYTES = 160;
 const SEED = Number(process.env.MODHOST_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31));
-/** In memory where there is such a place: here nothing is about when bytes reach the disk. */
-const MEMORY = existsSync('/dev/shm') ? '/dev/shm' : undefined;
 
 let programs: Programs;
 beforeAll(async () => {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Clock, createSystemClock } from '../../../src/core/clock.js';
@@ -9,6 +9,8 @@ import { openStore, type Store } from '../../../src/services/storage/store.js';
 import { createTurns } from '../../../src/services/storage/turns.js';
 
 export const MIB = 1024 * 1024;
+/** A directory in memory where there is one: for what is not about when bytes reach the disk. */
+export const MEMORY = existsSync('/dev/shm') ? '/dev/shm' : undefined;
 const NONE = new Uint8Array();
 
 const cleanups: (() => unknown)[] = [];
