@@ -2039,20 +2039,26 @@ export const FilesystemServiceSetQuotaResponse: MessageFns<FilesystemServiceSetQ
  * FilesystemService reads and writes files of the module's own data directory (MODHOST_DATA_DIR) through the host, for
  * modules that do not touch the disk themselves or want its writes to be atomic.
  *
- * Paths are relative to that directory, UTF-8, parts separated by `/`, at most 1,024 bytes altogether and 255 bytes a
- * part; the empty path is the directory itself where an rpc accepts it. Absolute paths, `.` and `..` parts, empty parts,
- * backslashes and NUL are refused, and so is every path that passes or ends at a symbolic link, device, pipe, socket or
- * a file with more than one hard link: PATH_ESCAPE. The host resolves part by part without following links, so a link
- * put in place meanwhile changes nothing.
+ * Paths are relative to that directory, UTF-8, parts separated by `/`, at most 1,024 bytes and 64 parts altogether and
+ * 255 bytes a part; the empty path is the directory itself where an rpc accepts it, and INVALID_REQUEST elsewhere.
+ * Nothing is decoded: `%2e%2e` is an ordinary name. Absolute paths, `.` and `..` parts, empty parts, backslashes, NUL
+ * and what is too long are refused, and so is every path that passes or ends at a symbolic link, device, pipe, socket,
+ * another file system or a file with more than one hard link: PATH_ESCAPE. The host resolves part by part without
+ * following links, so a link put in place meanwhile changes nothing. The name `.modhost-staging` in the data directory
+ * belongs to the host.
+ *
+ * Any of these may also answer PRECONDITION_FAILED where the module has closed a file or directory of its own to the host
+ * (change its mode), and ReadFile and WriteFile TOO_MANY_CALLS when 16 of them are under way for the module (retry).
  */
 export type FilesystemServiceService = typeof FilesystemServiceService;
 export const FilesystemServiceService = {
   /**
    * ReadFile streams a file from an offset. The bytes are those of the file as it was opened: a WriteFile that ends
-   * meanwhile replaces the file and does not disturb the stream.
+   * meanwhile replaces the file and does not disturb the stream, and a file that grows is not followed.
    *
-   * Errors: MISSING_PERMISSION (ask for read_filesystem); PATH_ESCAPE, INVALID_REQUEST (a directory, or a broken path)
-   * (fix the call); NOT_FOUND (no such file); OUT_OF_RANGE (the offset lies behind the end).
+   * Errors: MISSING_PERMISSION (ask for read_filesystem); PATH_ESCAPE, INVALID_REQUEST (a directory, or the empty path)
+   * (fix the call); NOT_FOUND (no such file); OUT_OF_RANGE (the offset lies behind the end); PRECONDITION_FAILED (the
+   * module itself cut the file while it was read: read it again).
    */
   readFile: {
     path: "/modhost.v1.FilesystemService/ReadFile" as const,
@@ -2064,10 +2070,11 @@ export const FilesystemServiceService = {
     responseDeserialize: (value: Buffer): ReadFileResponse => ReadFileResponse.decode(value),
   },
   /**
-   * ListDirectory gives the entries of one directory by name, in pages. What is neither file nor directory is left out.
+   * ListDirectory gives the entries of one directory by name, in pages. What is neither file nor directory is left out,
+   * and so is a name that no path can hold. The whole directory is read for each page, so ask for large ones.
    *
-   * Errors: MISSING_PERMISSION (ask for read_filesystem); PATH_ESCAPE, INVALID_REQUEST (a file, a broken path or token)
-   * (fix the call); NOT_FOUND (no such directory).
+   * Errors: MISSING_PERMISSION (ask for read_filesystem); PATH_ESCAPE, INVALID_REQUEST (a file, or a broken token),
+   * OUT_OF_RANGE (too large a page) (fix the call); NOT_FOUND (no such directory).
    */
   listDirectory: {
     path: "/modhost.v1.FilesystemService/ListDirectory" as const,
@@ -2114,8 +2121,8 @@ export const FilesystemServiceService = {
   },
   /**
    * WriteFile creates or replaces one file, atomically and durably: until the answer the old content stands, after it the
-   * new one, also across a crash. A stream that breaks leaves no trace. The first message is the header, the others carry
-   * the content; a half-close completes it. Directories on the way must exist.
+   * new one, also across a crash; until then both count. A stream that breaks leaves no trace. The first message is the
+   * header, the others carry the content; a half-close completes it. Directories on the way must exist.
    *
    * Errors: MISSING_PERMISSION (ask for write_filesystem); FIELD_REQUIRED, INVALID_REQUEST (no header, two headers, a
    * directory) (fix the call); PATH_ESCAPE (fix the path); NOT_FOUND (create the directory first); ALREADY_EXISTS (with
@@ -2134,7 +2141,7 @@ export const FilesystemServiceService = {
   /**
    * DeleteFile removes one file.
    *
-   * Errors: MISSING_PERMISSION (ask for manage_filesystem); PATH_ESCAPE, INVALID_REQUEST (a directory, or a broken path)
+   * Errors: MISSING_PERMISSION (ask for manage_filesystem); PATH_ESCAPE, INVALID_REQUEST (a directory, or the empty path)
    * (fix the call); NOT_FOUND (it is gone already); READ_ONLY as WriteFile.
    */
   deleteFile: {
@@ -2167,8 +2174,8 @@ export const FilesystemServiceService = {
   /**
    * RemoveDirectory removes one directory, with its content if asked. The data directory itself cannot be removed.
    *
-   * Errors: MISSING_PERMISSION (ask for manage_filesystem); PATH_ESCAPE, INVALID_REQUEST (the empty path, a file, or a
-   * broken path) (fix the call); NOT_FOUND (it is gone already); PRECONDITION_FAILED (not empty: set `recursive`);
+   * Errors: MISSING_PERMISSION (ask for manage_filesystem); PATH_ESCAPE, INVALID_REQUEST (the empty path or a file)
+   * (fix the call); NOT_FOUND (it is gone already); PRECONDITION_FAILED (not empty: set `recursive`);
    * READ_ONLY as WriteFile.
    */
   removeDirectory: {
@@ -2187,7 +2194,8 @@ export const FilesystemServiceService = {
    * module writes itself is bounded by the module's total alone.
    *
    * Errors: MISSING_PERMISSION (ask for manage_filesystem); PATH_ESCAPE, INVALID_REQUEST (no top-level directory) (fix
-   * the path); NOT_FOUND (no such directory); OUT_OF_RANGE (more than the module's total); READ_ONLY as WriteFile.
+   * the path); NOT_FOUND (no such directory); OUT_OF_RANGE (more than the module's total); QUOTA_EXCEEDED (64 directories
+   * have one already); READ_ONLY as WriteFile.
    */
   setQuota: {
     path: "/modhost.v1.FilesystemService/SetQuota" as const,
@@ -2207,17 +2215,19 @@ export const FilesystemServiceService = {
 export interface FilesystemServiceServer extends UntypedServiceImplementation {
   /**
    * ReadFile streams a file from an offset. The bytes are those of the file as it was opened: a WriteFile that ends
-   * meanwhile replaces the file and does not disturb the stream.
+   * meanwhile replaces the file and does not disturb the stream, and a file that grows is not followed.
    *
-   * Errors: MISSING_PERMISSION (ask for read_filesystem); PATH_ESCAPE, INVALID_REQUEST (a directory, or a broken path)
-   * (fix the call); NOT_FOUND (no such file); OUT_OF_RANGE (the offset lies behind the end).
+   * Errors: MISSING_PERMISSION (ask for read_filesystem); PATH_ESCAPE, INVALID_REQUEST (a directory, or the empty path)
+   * (fix the call); NOT_FOUND (no such file); OUT_OF_RANGE (the offset lies behind the end); PRECONDITION_FAILED (the
+   * module itself cut the file while it was read: read it again).
    */
   readFile: handleServerStreamingCall<ReadFileRequest, ReadFileResponse>;
   /**
-   * ListDirectory gives the entries of one directory by name, in pages. What is neither file nor directory is left out.
+   * ListDirectory gives the entries of one directory by name, in pages. What is neither file nor directory is left out,
+   * and so is a name that no path can hold. The whole directory is read for each page, so ask for large ones.
    *
-   * Errors: MISSING_PERMISSION (ask for read_filesystem); PATH_ESCAPE, INVALID_REQUEST (a file, a broken path or token)
-   * (fix the call); NOT_FOUND (no such directory).
+   * Errors: MISSING_PERMISSION (ask for read_filesystem); PATH_ESCAPE, INVALID_REQUEST (a file, or a broken token),
+   * OUT_OF_RANGE (too large a page) (fix the call); NOT_FOUND (no such directory).
    */
   listDirectory: handleUnaryCall<ListDirectoryRequest, ListDirectoryResponse>;
   /**
@@ -2235,8 +2245,8 @@ export interface FilesystemServiceServer extends UntypedServiceImplementation {
   getUsage: handleUnaryCall<FilesystemServiceGetUsageRequest, FilesystemServiceGetUsageResponse>;
   /**
    * WriteFile creates or replaces one file, atomically and durably: until the answer the old content stands, after it the
-   * new one, also across a crash. A stream that breaks leaves no trace. The first message is the header, the others carry
-   * the content; a half-close completes it. Directories on the way must exist.
+   * new one, also across a crash; until then both count. A stream that breaks leaves no trace. The first message is the
+   * header, the others carry the content; a half-close completes it. Directories on the way must exist.
    *
    * Errors: MISSING_PERMISSION (ask for write_filesystem); FIELD_REQUIRED, INVALID_REQUEST (no header, two headers, a
    * directory) (fix the call); PATH_ESCAPE (fix the path); NOT_FOUND (create the directory first); ALREADY_EXISTS (with
@@ -2247,7 +2257,7 @@ export interface FilesystemServiceServer extends UntypedServiceImplementation {
   /**
    * DeleteFile removes one file.
    *
-   * Errors: MISSING_PERMISSION (ask for manage_filesystem); PATH_ESCAPE, INVALID_REQUEST (a directory, or a broken path)
+   * Errors: MISSING_PERMISSION (ask for manage_filesystem); PATH_ESCAPE, INVALID_REQUEST (a directory, or the empty path)
    * (fix the call); NOT_FOUND (it is gone already); READ_ONLY as WriteFile.
    */
   deleteFile: handleUnaryCall<DeleteFileRequest, DeleteFileResponse>;
@@ -2262,8 +2272,8 @@ export interface FilesystemServiceServer extends UntypedServiceImplementation {
   /**
    * RemoveDirectory removes one directory, with its content if asked. The data directory itself cannot be removed.
    *
-   * Errors: MISSING_PERMISSION (ask for manage_filesystem); PATH_ESCAPE, INVALID_REQUEST (the empty path, a file, or a
-   * broken path) (fix the call); NOT_FOUND (it is gone already); PRECONDITION_FAILED (not empty: set `recursive`);
+   * Errors: MISSING_PERMISSION (ask for manage_filesystem); PATH_ESCAPE, INVALID_REQUEST (the empty path or a file)
+   * (fix the call); NOT_FOUND (it is gone already); PRECONDITION_FAILED (not empty: set `recursive`);
    * READ_ONLY as WriteFile.
    */
   removeDirectory: handleUnaryCall<RemoveDirectoryRequest, RemoveDirectoryResponse>;
@@ -2272,7 +2282,8 @@ export interface FilesystemServiceServer extends UntypedServiceImplementation {
    * module writes itself is bounded by the module's total alone.
    *
    * Errors: MISSING_PERMISSION (ask for manage_filesystem); PATH_ESCAPE, INVALID_REQUEST (no top-level directory) (fix
-   * the path); NOT_FOUND (no such directory); OUT_OF_RANGE (more than the module's total); READ_ONLY as WriteFile.
+   * the path); NOT_FOUND (no such directory); OUT_OF_RANGE (more than the module's total); QUOTA_EXCEEDED (64 directories
+   * have one already); READ_ONLY as WriteFile.
    */
   setQuota: handleUnaryCall<FilesystemServiceSetQuotaRequest, FilesystemServiceSetQuotaResponse>;
 }
@@ -2280,10 +2291,11 @@ export interface FilesystemServiceServer extends UntypedServiceImplementation {
 export interface FilesystemServiceClient extends Client {
   /**
    * ReadFile streams a file from an offset. The bytes are those of the file as it was opened: a WriteFile that ends
-   * meanwhile replaces the file and does not disturb the stream.
+   * meanwhile replaces the file and does not disturb the stream, and a file that grows is not followed.
    *
-   * Errors: MISSING_PERMISSION (ask for read_filesystem); PATH_ESCAPE, INVALID_REQUEST (a directory, or a broken path)
-   * (fix the call); NOT_FOUND (no such file); OUT_OF_RANGE (the offset lies behind the end).
+   * Errors: MISSING_PERMISSION (ask for read_filesystem); PATH_ESCAPE, INVALID_REQUEST (a directory, or the empty path)
+   * (fix the call); NOT_FOUND (no such file); OUT_OF_RANGE (the offset lies behind the end); PRECONDITION_FAILED (the
+   * module itself cut the file while it was read: read it again).
    */
   readFile(request: ReadFileRequest, options?: Partial<CallOptions>): ClientReadableStream<ReadFileResponse>;
   readFile(
@@ -2292,10 +2304,11 @@ export interface FilesystemServiceClient extends Client {
     options?: Partial<CallOptions>,
   ): ClientReadableStream<ReadFileResponse>;
   /**
-   * ListDirectory gives the entries of one directory by name, in pages. What is neither file nor directory is left out.
+   * ListDirectory gives the entries of one directory by name, in pages. What is neither file nor directory is left out,
+   * and so is a name that no path can hold. The whole directory is read for each page, so ask for large ones.
    *
-   * Errors: MISSING_PERMISSION (ask for read_filesystem); PATH_ESCAPE, INVALID_REQUEST (a file, a broken path or token)
-   * (fix the call); NOT_FOUND (no such directory).
+   * Errors: MISSING_PERMISSION (ask for read_filesystem); PATH_ESCAPE, INVALID_REQUEST (a file, or a broken token),
+   * OUT_OF_RANGE (too large a page) (fix the call); NOT_FOUND (no such directory).
    */
   listDirectory(
     request: ListDirectoryRequest,
@@ -2355,8 +2368,8 @@ export interface FilesystemServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * WriteFile creates or replaces one file, atomically and durably: until the answer the old content stands, after it the
-   * new one, also across a crash. A stream that breaks leaves no trace. The first message is the header, the others carry
-   * the content; a half-close completes it. Directories on the way must exist.
+   * new one, also across a crash; until then both count. A stream that breaks leaves no trace. The first message is the
+   * header, the others carry the content; a half-close completes it. Directories on the way must exist.
    *
    * Errors: MISSING_PERMISSION (ask for write_filesystem); FIELD_REQUIRED, INVALID_REQUEST (no header, two headers, a
    * directory) (fix the call); PATH_ESCAPE (fix the path); NOT_FOUND (create the directory first); ALREADY_EXISTS (with
@@ -2382,7 +2395,7 @@ export interface FilesystemServiceClient extends Client {
   /**
    * DeleteFile removes one file.
    *
-   * Errors: MISSING_PERMISSION (ask for manage_filesystem); PATH_ESCAPE, INVALID_REQUEST (a directory, or a broken path)
+   * Errors: MISSING_PERMISSION (ask for manage_filesystem); PATH_ESCAPE, INVALID_REQUEST (a directory, or the empty path)
    * (fix the call); NOT_FOUND (it is gone already); READ_ONLY as WriteFile.
    */
   deleteFile(
@@ -2425,8 +2438,8 @@ export interface FilesystemServiceClient extends Client {
   /**
    * RemoveDirectory removes one directory, with its content if asked. The data directory itself cannot be removed.
    *
-   * Errors: MISSING_PERMISSION (ask for manage_filesystem); PATH_ESCAPE, INVALID_REQUEST (the empty path, a file, or a
-   * broken path) (fix the call); NOT_FOUND (it is gone already); PRECONDITION_FAILED (not empty: set `recursive`);
+   * Errors: MISSING_PERMISSION (ask for manage_filesystem); PATH_ESCAPE, INVALID_REQUEST (the empty path or a file)
+   * (fix the call); NOT_FOUND (it is gone already); PRECONDITION_FAILED (not empty: set `recursive`);
    * READ_ONLY as WriteFile.
    */
   removeDirectory(
@@ -2449,7 +2462,8 @@ export interface FilesystemServiceClient extends Client {
    * module writes itself is bounded by the module's total alone.
    *
    * Errors: MISSING_PERMISSION (ask for manage_filesystem); PATH_ESCAPE, INVALID_REQUEST (no top-level directory) (fix
-   * the path); NOT_FOUND (no such directory); OUT_OF_RANGE (more than the module's total); READ_ONLY as WriteFile.
+   * the path); NOT_FOUND (no such directory); OUT_OF_RANGE (more than the module's total); QUOTA_EXCEEDED (64 directories
+   * have one already); READ_ONLY as WriteFile.
    */
   setQuota(
     request: FilesystemServiceSetQuotaRequest,
