@@ -11,12 +11,12 @@ const MAX_FIELDS = 64;
 /** Longest name of a field, bytes; a longer one is cut. */
 const MAX_KEY_BYTES = 64;
 /**
- * What the host reads of one module's records at most, bytes per second: eight times what it writes down. Past it the
+ * What the host reads of one module's records at most, bytes per second: four times what it writes down. Past it the
  * module's streams wait, for what is only read in order to be dropped costs the host's time too.
  */
-const READ_BYTES_PER_SECOND = 8 * 1024 * 1024;
-/** What it reads of them at once, bytes: about a thousand records. */
-const READ_BURST = 256 * 1024;
+const READ_BYTES_PER_SECOND = 4 * 1024 * 1024;
+/** What it reads of them at once, bytes: about two hundred records, which keep the loop for some milliseconds. */
+const READ_BURST = 64 * 1024;
 /** Least price of a record, bytes: what it costs to look at one. */
 const RECORD_PRICE = 256;
 /** Records of one message that are handled without a look at other work: a message can hold hundreds of thousands. */
@@ -48,9 +48,11 @@ export function createLogService(
 ): ServiceImpl<typeof LogServiceService> {
   const reading = createTokenBucket({ ratePerSecond: READ_BYTES_PER_SECOND, burst: READ_BURST }, clock);
   const pace = async (records: readonly LogRecord[], signal: AbortSignal): Promise<void> => {
-    const price = records.reduce((sum, { message }) => sum + message.length + RECORD_PRICE, 0);
-    for (let waitMs = reading.take(price); waitMs > 0 && !signal.aborted; waitMs = reading.take(price)) {
-      await delay(waitMs, signal);
+    let owed = records.reduce((sum, { message }) => sum + message.length + RECORD_PRICE, 0);
+    while (owed > 0 && !signal.aborted) {
+      const waitMs = reading.take(Math.min(owed, READ_BURST));
+      if (waitMs > 0) await delay(waitMs, signal);
+      else owed -= READ_BURST;
     }
   };
   return {
