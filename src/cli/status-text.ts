@@ -31,6 +31,7 @@ export function hostLines(status: GetStatusResponse, words: ContractWords, paint
     line('modules', printable(host.modulesDir)),
     line('data', printable(host.dataDir)),
     line('sockets', printable(host.socketDir)),
+    ...(host.rpcUrl === '' ? [] : [line('json-rpc', `${host.rpcUrl}, password in ${printable(host.rpcCookieFile)}`)]),
     ...(host.configFile === '' ? [] : [line('config', printable(host.configFile))]),
     ...(host.stopping ? [line('', paint('yellow', 'the host is stopping'))] : []),
     ...host.warnings.map(({ code, message }) =>
