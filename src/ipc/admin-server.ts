@@ -10,6 +10,7 @@ import { HostError } from '../contract/error.js';
 import { readOperatorMethods } from '../contract/methods.js';
 import { createReflection } from '../contract/reflection.js';
 import { createStrictWire } from '../contract/strict-wire.js';
+import { delay } from '../core/delay.js';
 import type { Logger } from '../core/logger.js';
 import { adaptService } from './adapt.js';
 import type { Guard } from './guard.js';
@@ -21,6 +22,8 @@ import { answerUnknownMethods } from './unknown-method.js';
 const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 /** Connections at a time: a handful of followers, a dashboard, scripts. */
 export const MAX_ADMIN_CONNECTIONS = 64;
+/** How long streams whose source has ended have for its last words, milliseconds. */
+const LAST_WORDS_MS = 50;
 /** How long open streams may take to end when the host stops. */
 const DRAIN_MS = 500;
 
@@ -86,6 +89,8 @@ export function createAdminServer(options: AdminServerOptions): AdminServer {
   return {
     async close() {
       const closed = options.socket.close();
+      // streams whose source has ended end by themselves, after its last words
+      await delay(LAST_WORDS_MS);
       end.abort(new HostError('HOST_STOPPING', 'the host is stopping'));
       injector.drain(DRAIN_MS);
       const timer = setTimeout(() => {

@@ -35,11 +35,22 @@ export interface Started {
  * environment is that of the place.
  */
 export function createAsker(place: Place): (...words: string[]) => Promise<Omit<Ended, 'signal'>> {
+  const follow = createFollower(place);
+  return async (...argv) => {
+    const { ended, out, err } = follow(...argv);
+    return { code: await ended, out: out(), err: err() };
+  };
+}
+
+/** The same for those that go on: what they have said so far, and their exit code in the end. */
+export function createFollower(
+  place: Place,
+): (...words: string[]) => { out(): string; err(): string; ended: Promise<number> } {
   let words: ContractWords | undefined;
   const env = { HOME: join(place.dir, 'home'), MODHOST_CONFIG: join(place.dir, 'modhost.toml') };
-  return async (...argv) => {
+  return (...argv) => {
     const { terminal, out, err } = recordTerminal();
-    const code = await runProgram(argv, {
+    const ended = runProgram(argv, {
       terminal,
       env,
       words: () => {
@@ -51,7 +62,7 @@ export function createAsker(place: Place): (...words: string[]) => Promise<Omit<
         throw new Error(`exit ${code}`);
       },
     });
-    return { code, out: out(), err: err() };
+    return { out, err, ended };
   };
 }
 

@@ -39,7 +39,7 @@ export async function completeWords(
 
 /** Asks the host that the command line so far names; whatever goes wrong, there is nothing to offer. */
 function createSources(context: CommandContext, words: readonly string[]): CompletionSources {
-  const flags: AskFlags = { ...placeIn(words), timeout: PATIENCE_S };
+  const flags: AskFlags = { ...placeIn(words, context.env), timeout: PATIENCE_S };
   const asked = async <T>(work: () => Promise<T[]>): Promise<T[]> => work().catch(() => []);
   const sets = () =>
     asked(() =>
@@ -77,15 +77,17 @@ function createSources(context: CommandContext, words: readonly string[]): Compl
   };
 }
 
-/** Flags that say which host is meant, as far as they have been typed. */
-function placeIn(words: readonly string[]): AskFlags {
+/** What says which host is meant: flags, as far as they have been typed, else the environment. */
+function placeIn(words: readonly string[], env: NodeJS.ProcessEnv): AskFlags {
   const after = (...flags: string[]): string | undefined => {
     const at = words.findIndex((word) => flags.includes(word));
     // bash gives the "=" of --flag=value as a word of its own
     const value = at < 0 ? undefined : words[at + 1] === '=' ? words[at + 2] : words[at + 1];
     return at < 0 || at + 1 >= words.length - 1 ? undefined : value;
   };
-  const [config, socketDir, network] = [after('-c', '--config'), after('--socket-dir'), after('--network')];
+  const config = after('-c', '--config') ?? env.MODHOST_CONFIG;
+  const socketDir = after('--socket-dir') ?? env.MODHOST_SOCKET_DIR;
+  const network = after('--network') ?? env.MODHOST_NETWORK;
   return {
     ...(config === undefined ? {} : { config }),
     ...(socketDir === undefined ? {} : { socketDir }),

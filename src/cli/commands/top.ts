@@ -74,8 +74,9 @@ function drawer(context: CommandContext): Show {
   const { terminal } = context;
   return (load, sort) => {
     const { columns, rows } = terminal.size();
-    const lines = topLines(load, viewOf(context, sort, columns)).slice(0, rows);
-    terminal.draw(`\u001b[H${lines.map((line) => `${line}\u001b[K`).join('\r\n')}\u001b[J`);
+    // the last column stays free: behind a full line some terminals would erase its end
+    const lines = topLines(load, viewOf(context, sort, Math.max(1, columns - 1))).slice(0, rows);
+    terminal.draw(`\u001b[H${lines.map((line) => `${line}\u001b[K`).join('\n')}\u001b[J`);
   };
 }
 
