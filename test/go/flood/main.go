@@ -75,9 +75,13 @@ var kinds = map[string]func(f *flood, ctx context.Context){
 	"files": (*flood).files,
 }
 
-// requests calls the cheapest rpc on all connections and streams at once.
+// requests calls a cheap rpc and a dear one on all connections and streams at once.
 func (f *flood) requests(ctx context.Context) {
 	f.crowd(ctx, streams, func(ctx context.Context, conn *grpc.ClientConn) error {
+		if f.next()%2 == 0 {
+			_, err := modhostv1.NewMetricsServiceClient(conn).GetAllMetrics(ctx, &modhostv1.GetAllMetricsRequest{PageSize: 1})
+			return err
+		}
 		_, err := modhostv1.NewSessionServiceClient(conn).GetContext(ctx, &modhostv1.GetContextRequest{})
 		return err
 	})
