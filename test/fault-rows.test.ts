@@ -18,7 +18,7 @@ const ROWS: Readonly<Record<string, string>> = {
   timers: 'C113 C114 C115 C116 C117 C118 C159',
   files: 'C119 C120 C121',
   storage: 'C122 C123 C124 C125 C126 C127 C160',
-  host: 'C156 C157 C158 C159 C164 C165 C166 C167 C168 C172 C174',
+  host: 'C156 C157 C158 C159 C164 C165 C166 C167 C168 C169 C172 C174',
 };
 
 /** Beginning of a test or of a table of tests up to its title, and the title. */
