@@ -25,6 +25,7 @@ import type { ModuleHealth } from './module-health.js';
 import { type NetworkedStart, planModuleNetwork } from './module-network.js';
 import { watchSpawn } from './module-watch.js';
 import { observeSpawn } from './observation-report.js';
+import { observedServices } from './observed-services.js';
 import type { HostParts } from './parts.js';
 import { redactedProcess } from './redacted-process.js';
 import type { Running, Slot } from './slot.js';
@@ -129,7 +130,7 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
       stopTimeoutMs: limits.stopTimeoutMs,
       log: hostLog,
       redact: redactor.redact,
-      serve: (session) => parts.serve(session, { slot, running, external }),
+      serve: (session) => observedServices(parts.serve(session, { slot, running, external }), seen),
       onDecision(decision) {
         seen.decided(decision);
         running.calls.total += 1n;

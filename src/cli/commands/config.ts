@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { type ApplyConfigResponse, ConfigOutcome } from '../../../gen/ts/modhost/admin/v1/config.js';
+import type { ApplyConfigResponse } from '../../../gen/ts/modhost/admin/v1/config.js';
 import { callUnary } from '../../client/admin-client.js';
 import { HostError } from '../../contract/error.js';
 import { printable } from '../../core/printable.js';
@@ -80,9 +80,11 @@ export async function configApply(context: CommandContext, flags: AskFlags): Pro
       callUnary<ApplyConfigResponse>((done) => client.admin.applyConfig({}, done)),
     ),
   );
-  const isRefused = answer.changes.some(({ outcome }) => outcome === ConfigOutcome.REFUSED);
+  const words = context.words();
+  const nameOf = (outcome: number): string => words.enumName('modhost.admin.v1.ConfigOutcome', outcome);
+  const isRefused = answer.changes.some(({ outcome }) => nameOf(outcome) === 'REFUSED');
   if (flags.json === true) {
-    sayJson(context, context.words().plain('modhost.admin.v1.ApplyConfigResponse', answer));
+    sayJson(context, words.plain('modhost.admin.v1.ApplyConfigResponse', answer));
     return isRefused ? EXIT.failed : EXIT.ok;
   }
   type Change = ApplyConfigResponse['changes'][number];
@@ -90,7 +92,7 @@ export async function configApply(context: CommandContext, flags: AskFlags): Pro
     answer.changes,
     [
       { title: 'MODULE', cell: ({ module }) => module },
-      { title: 'OUTCOME', cell: ({ outcome }) => OUTCOMES.get(outcome) ?? '' },
+      { title: 'OUTCOME', cell: ({ outcome }) => OUTCOMES.get(nameOf(outcome)) ?? '' },
       { title: 'KEYS', cell: ({ changedKeys }) => changedKeys.join(' ') },
     ],
     terminal.paint,
@@ -106,8 +108,8 @@ export async function configApply(context: CommandContext, flags: AskFlags): Pro
   return isRefused ? EXIT.failed : EXIT.ok;
 }
 
-const OUTCOMES: ReadonlyMap<ConfigOutcome, string> = new Map([
-  [ConfigOutcome.APPLIED, 'in force'],
-  [ConfigOutcome.AT_NEXT_START, 'at its next start'],
-  [ConfigOutcome.REFUSED, 'REFUSED, the old one stays'],
+const OUTCOMES: ReadonlyMap<string, string> = new Map([
+  ['APPLIED', 'in force'],
+  ['AT_NEXT_START', 'at its next start'],
+  ['REFUSED', 'REFUSED, the old one stays'],
 ]);
