@@ -7,6 +7,7 @@ import { EventServiceClient } from '../../gen/ts/modhost/event/v1/event_service.
 import { BlockFormat } from '../../gen/ts/modhost/v1/bitcoin.js';
 import { ChainServiceClient } from '../../gen/ts/modhost/v1/chain.js';
 import { MempoolServiceClient } from '../../gen/ts/modhost/v1/mempool.js';
+import { ModuleServiceClient } from '../../gen/ts/modhost/v1/module.js';
 import { type Permission, permissionNumber } from '../../src/contract/permission.js';
 import { createObservation } from '../../src/host/observation.js';
 import { LIMIT_RULES, roomFor } from '../../src/host/observed-manifest.js';
@@ -59,7 +60,10 @@ describe('what is remembered of a module', () => {
 
 describe('observing a module', () => {
   it('tells used from unused and refused permissions, events too, and asks in its manifest for the used ones', async () => {
-    const asked = ['read_blockchain', 'read_mempool', 'subscribe_events', 'publish_events', 'vote_governance'];
+    const asked = [
+      ...['read_blockchain', 'read_mempool', 'subscribe_events', 'publish_events', 'vote_governance'],
+      'register_module_api',
+    ];
     const rig = await external(asked, {
       modules: {
         probe: {
@@ -80,6 +84,8 @@ describe('observing a module', () => {
     }
     const mempool = client(MempoolServiceClient, socketPath);
     expect(await reasonOf(unary((done) => mempool.getSize({ atTip: NONE }, done as never)))).toBe('MISSING_PERMISSION');
+    // a module has four connections at most
+    mempool.close();
     const refused = events.subscribe({ types: [EventType.MEMPOOL_TRANSACTION_ADDED], topics: [], chainCursor: [] });
     await new Promise((resolve) => refused.once('error', resolve));
     const stream = events.subscribe({
@@ -95,6 +101,9 @@ describe('observing a module', () => {
     } as never;
     const event = { sequence: 0n, timeUnixMs: 0n, source: '', replayed: false, payload };
     await unary((done) => events.publish({ event }, done as never));
+    const api = client(ModuleServiceClient, socketPath);
+    const offer = { methods: ['estimate'], apiVersion: 1, allowedCallers: [] };
+    await unary((done) => api.registerApi(offer as never, done as never));
 
     const seen = rig.host.control.observation('probe', true);
     const uses = (all: GetObservationResponse['used']) => all.map((use) => [use.permission, use.count]);
@@ -105,6 +114,7 @@ describe('observing a module', () => {
         // one was refused for its types, after the permission to subscribe was found
         [number('subscribe_events'), 2n],
         [number('publish_events'), 1n],
+        [number('register_module_api'), 1n],
       ].sort(([a], [b]) => Number(a) - Number(b)),
     );
     expect(uses(seen.refused)).toEqual([[number('read_mempool'), 2n]]);
@@ -114,15 +124,21 @@ describe('observing a module', () => {
       subscribed: [EventType.NEW_BLOCK, EventType.NEW_TRANSACTION].sort((a, b) => a - b),
       published: [EventType.TOPIC],
       topics: ['probe.news'],
+      apiMethods: ['estimate'],
     });
     const manifest = manifestOf(seen);
-    expect([...manifest.capabilities].sort()).toEqual(['PUBLISH_EVENTS', 'READ_BLOCKCHAIN', 'SUBSCRIBE_EVENTS']);
+    expect([...manifest.capabilities].sort()).toEqual([
+      ...['PUBLISH_EVENTS', 'READ_BLOCKCHAIN', 'REGISTER_MODULE_API', 'SUBSCRIBE_EVENTS'],
+    ]);
+    expect(manifest.api.methods).toEqual(['estimate']);
     expect(manifest.events).toMatchObject({ topics: ['probe.news'] });
     expect([...manifest.events.subscribe].sort()).toEqual(['NewBlock', 'NewTransaction']);
     // forgotten, but for what stands
     const again = rig.host.control.observation('probe', false);
     expect(again.refused).toEqual([]);
-    expect(again.used.map((use) => use.permission)).toEqual([number('subscribe_events')]);
+    expect(again.used.map((use) => use.permission).sort()).toEqual(
+      [number('subscribe_events'), number('register_module_api')].sort(),
+    );
     expect(() => rig.host.control.observation('nobody', false)).toThrow(/no module nobody/);
   });
 });
