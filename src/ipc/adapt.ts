@@ -202,9 +202,7 @@ async function decodeInTurn(
   decode: (bytes: Buffer) => unknown,
   gate: LargeMessageGate | undefined,
 ): Promise<unknown> {
-  const wait = gate?.(bytes.byteLength);
-  if (wait !== undefined) await wait;
-  return decode(bytes);
+  return gate === undefined ? decode(bytes) : gate(bytes.byteLength, () => decode(bytes));
 }
 
 /**

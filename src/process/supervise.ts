@@ -1,8 +1,8 @@
-import type { Readable } from 'node:stream';
 import type { Clock } from '../core/clock.js';
 import { delay } from '../core/delay.js';
 import type { ResourceGroup } from '../sandbox/group.js';
 import { decodeExit, type ExitReport } from './exit.js';
+import { hear } from './hear.js';
 import { createOutputCapture, type OutputLine } from './output.js';
 import { killOrphanedGroup, type Payload, signalPayload } from './payload.js';
 import type { RunningProcess } from './running-process.js';
@@ -41,15 +41,7 @@ export function superviseChild(spawned: Spawned, options: ChildOptions): Supervi
   const ended = new AbortController();
   let requested = false;
   const streams = { stdout: spawned.stdout, stderr: spawned.stderr };
-  for (const [name, stream] of Object.entries(streams) as ['stdout' | 'stderr', Readable][]) {
-    stream.on('error', () => undefined);
-    stream.on('data', (chunk: Buffer) => {
-      const waitMs = capture.feed(name, chunk);
-      if (waitMs === 0 || ended.signal.aborted) return;
-      stream.pause();
-      void delay(waitMs, ended.signal).then(() => stream.resume());
-    });
-  }
+  const drained = (['stdout', 'stderr'] as const).map((name) => hear(streams[name], name, capture, ended.signal));
   const exited = new Promise<ExitReport>((resolve) => {
     child.once('exit', () => {
       ended.abort();
@@ -63,17 +55,19 @@ export function superviseChild(spawned: Spawned, options: ChildOptions): Supervi
       child.once('close', () => clearTimeout(timer));
     });
     child.once('close', (code, signal) => {
-      capture.end('stdout');
-      capture.end('stderr');
-      const report: ExitReport = {
-        ...decodeExit(code, signal, options.translated),
-        oomKills: group?.usage().oomKills,
-        stderrTail: capture.stderrTail(),
-        requested,
-      };
-      // Told once nothing is left: whoever hears of the end may start the next one in the same place.
-      if (group === undefined) resolve(report);
-      else void group.remove().then(() => resolve(report));
+      void Promise.all(drained.map((all) => all())).then(async () => {
+        capture.end('stdout');
+        capture.end('stderr');
+        const report: ExitReport = {
+          ...decodeExit(code, signal, options.translated),
+          oomKills: group?.usage().oomKills,
+          stderrTail: capture.stderrTail(),
+          requested,
+        };
+        // Told once nothing is left: whoever hears of the end may start the next one in the same place.
+        await group?.remove();
+        resolve(report);
+      });
     });
   });
   const kill = (): Promise<ExitReport> => {
