@@ -14,6 +14,7 @@ export function testTools(root: string): Step[] {
     preparation(root, 'Bitcoin RPC clients for the interop tests', 'test/interop/clients', 'half a minute'),
     preparation(root, "Bitcoin Core's engine for the oracle tests", 'test/oracle', 'a minute'),
     preparation(root, 'a C compiler for the escape probes', 'test/sandbox/escape', 'a minute'),
+    preparation(root, 'groff for the manual page', 'test/cli', 'half a minute'),
     preparation(root, 'strace for the tests of storage', 'test/services/storage', 'half a minute'),
     preparation(root, "Prometheus' parser for the tests of /metrics", 'test/prometheus', 'a minute'),
   ];

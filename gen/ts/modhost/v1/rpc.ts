@@ -1188,8 +1188,8 @@ export const RpcServiceService = {
    * and a dot (`my-module.method`). A method of the node or of the host cannot be taken. Registering the same name again
    * replaces its description.
    *
-   * Errors: MISSING_PERMISSION (ask for register_rpc_endpoint); INVALID_REQUEST (the name breaks the rule); RESERVED_NAME
-   * (node, host or another module's prefix: choose another); NAME_TAKEN (another module has it: choose another);
+   * Errors: MISSING_PERMISSION (ask for register_rpc_endpoint); FIELD_REQUIRED, OUT_OF_RANGE, INVALID_REQUEST (the name
+   * breaks the rule) (fix the call); RESERVED_NAME (node, host or another module's prefix: choose another); NAME_TAKEN (another module has it: choose another);
    * QUOTA_EXCEEDED (more than `Limits.max_rpc_endpoints`).
    */
   registerEndpoint: {
@@ -1259,8 +1259,9 @@ export const RpcServiceService = {
    * RegisterCli describes the module's commands: `modhost cli MODULE SUBCOMMAND ...`. One description per session; a new
    * one replaces it.
    *
-   * Errors: MISSING_PERMISSION (ask for register_rpc_endpoint); FIELD_REQUIRED, INVALID_REQUEST (a name that breaks its
-   * rule or stands there twice) (fix the call); NAME_TAKEN (another module has a command set of that name).
+   * Errors: MISSING_PERMISSION (ask for register_rpc_endpoint); FIELD_REQUIRED, OUT_OF_RANGE, INVALID_REQUEST (a name that
+   * breaks its rule or stands there twice) (fix the call); NAME_TAKEN (another module has a command set, or itself, of that
+   * name).
    */
   registerCli: {
     path: "/modhost.v1.RpcService/RegisterCli" as const,
@@ -1279,8 +1280,8 @@ export interface RpcServiceServer extends UntypedServiceImplementation {
    * and a dot (`my-module.method`). A method of the node or of the host cannot be taken. Registering the same name again
    * replaces its description.
    *
-   * Errors: MISSING_PERMISSION (ask for register_rpc_endpoint); INVALID_REQUEST (the name breaks the rule); RESERVED_NAME
-   * (node, host or another module's prefix: choose another); NAME_TAKEN (another module has it: choose another);
+   * Errors: MISSING_PERMISSION (ask for register_rpc_endpoint); FIELD_REQUIRED, OUT_OF_RANGE, INVALID_REQUEST (the name
+   * breaks the rule) (fix the call); RESERVED_NAME (node, host or another module's prefix: choose another); NAME_TAKEN (another module has it: choose another);
    * QUOTA_EXCEEDED (more than `Limits.max_rpc_endpoints`).
    */
   registerEndpoint: handleUnaryCall<RegisterEndpointRequest, RegisterEndpointResponse>;
@@ -1309,8 +1310,9 @@ export interface RpcServiceServer extends UntypedServiceImplementation {
    * RegisterCli describes the module's commands: `modhost cli MODULE SUBCOMMAND ...`. One description per session; a new
    * one replaces it.
    *
-   * Errors: MISSING_PERMISSION (ask for register_rpc_endpoint); FIELD_REQUIRED, INVALID_REQUEST (a name that breaks its
-   * rule or stands there twice) (fix the call); NAME_TAKEN (another module has a command set of that name).
+   * Errors: MISSING_PERMISSION (ask for register_rpc_endpoint); FIELD_REQUIRED, OUT_OF_RANGE, INVALID_REQUEST (a name that
+   * breaks its rule or stands there twice) (fix the call); NAME_TAKEN (another module has a command set, or itself, of that
+   * name).
    */
   registerCli: handleUnaryCall<RegisterCliRequest, RegisterCliResponse>;
 }
@@ -1321,8 +1323,8 @@ export interface RpcServiceClient extends Client {
    * and a dot (`my-module.method`). A method of the node or of the host cannot be taken. Registering the same name again
    * replaces its description.
    *
-   * Errors: MISSING_PERMISSION (ask for register_rpc_endpoint); INVALID_REQUEST (the name breaks the rule); RESERVED_NAME
-   * (node, host or another module's prefix: choose another); NAME_TAKEN (another module has it: choose another);
+   * Errors: MISSING_PERMISSION (ask for register_rpc_endpoint); FIELD_REQUIRED, OUT_OF_RANGE, INVALID_REQUEST (the name
+   * breaks the rule) (fix the call); RESERVED_NAME (node, host or another module's prefix: choose another); NAME_TAKEN (another module has it: choose another);
    * QUOTA_EXCEEDED (more than `Limits.max_rpc_endpoints`).
    */
   registerEndpoint(
@@ -1407,8 +1409,9 @@ export interface RpcServiceClient extends Client {
    * RegisterCli describes the module's commands: `modhost cli MODULE SUBCOMMAND ...`. One description per session; a new
    * one replaces it.
    *
-   * Errors: MISSING_PERMISSION (ask for register_rpc_endpoint); FIELD_REQUIRED, INVALID_REQUEST (a name that breaks its
-   * rule or stands there twice) (fix the call); NAME_TAKEN (another module has a command set of that name).
+   * Errors: MISSING_PERMISSION (ask for register_rpc_endpoint); FIELD_REQUIRED, OUT_OF_RANGE, INVALID_REQUEST (a name that
+   * breaks its rule or stands there twice) (fix the call); NAME_TAKEN (another module has a command set, or itself, of that
+   * name).
    */
   registerCli(
     request: RegisterCliRequest,

@@ -255,8 +255,8 @@ export interface Limits {
   /** REQUIRED. Events that the module may publish per second [100]. */
   publishedEventsPerSecond: number;
   /**
-   * REQUIRED. Log volume per second over LogService, stdout and stderr together, bytes [1,048,576]; beyond it lines are
-   * dropped and counted.
+   * REQUIRED. Log volume per second over LogService, stdout and stderr together, bytes [1,048,576]; a line counts
+   * at least 128. Beyond it lines are dropped and counted.
    */
   logBytesPerSecond: number;
   /** REQUIRED. Largest log line, bytes [8,192]; a longer one is cut. */
@@ -277,7 +277,7 @@ export interface Limits {
   maxValueBytes: number;
   /** REQUIRED. Size of the module's data directory, MiB [512]. */
   dataMb: number;
-  /** REQUIRED. JSON-RPC endpoints, core overrides and CLI commands registered at a time [64]. */
+  /** REQUIRED. JSON-RPC endpoints and core overrides registered at a time [64]; a command set has as many subcommands at most. */
   maxRpcEndpoints: number;
   /** REQUIRED. Methods of the module's API [64]. */
   maxApiMethods: number;
