@@ -77,7 +77,7 @@ export function createHostControl(parts: ControlParts): HostControl {
       .broken()
       .filter(({ name }) => lifecycle.slot(name) === undefined)
       .map(({ name, error }) => {
-        const enabled = isEnabled(parts.switches, name, options.modules?.[name] ?? {});
+        const enabled = isEnabled(parts.switches, name, parts.settings.of(name));
         return brokenStatus(name, error, enabled);
       });
   const named = (name: string): ModuleStatus => {

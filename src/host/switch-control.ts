@@ -3,12 +3,14 @@ import { nameRefusal } from '../manifest/rules.js';
 import { moduleDir, readModule } from './discover.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { HostOptions } from './options.js';
+import type { SettingsBook } from './settings-book.js';
 import { isUp } from './slot.js';
 import type { Switches } from './switches.js';
 
 /** What switching needs of a host. */
 export interface SwitchParts {
-  readonly options: Pick<HostOptions, 'modulesDir' | 'modules'>;
+  readonly options: Pick<HostOptions, 'modulesDir'>;
+  readonly settings: Pick<SettingsBook, 'of'>;
   readonly lifecycle: Pick<Lifecycle, 'slot' | 'known' | 'load' | 'unload'>;
   readonly switches: Switches;
 }
@@ -22,14 +24,14 @@ export interface SwitchControl {
 }
 
 /** Makes what `modhost enable` and `modhost disable` do. */
-export function createSwitchControl({ options, lifecycle, switches }: SwitchParts): SwitchControl {
+export function createSwitchControl({ options, lifecycle, settings, switches }: SwitchParts): SwitchControl {
   /** A module whose manifest is broken can be switched too: it is there, and may be mended. */
   const assertThere = (name: string): void => {
     if (lifecycle.known().includes(name)) return;
     const missing = (): HostError => new HostError('MODULE_NOT_FOUND', `no module ${name}`);
     if (nameRefusal(name) !== undefined) throw missing();
     try {
-      readModule(moduleDir(options.modulesDir, name, options.modules?.[name]), name);
+      readModule(moduleDir(options.modulesDir, name, settings.of(name)), name);
     } catch (error) {
       if (HostError.from(error).reason === 'MODULE_NOT_FOUND') throw missing();
     }
