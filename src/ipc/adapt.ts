@@ -33,6 +33,8 @@ export interface Lane {
   log: Logger;
   /** Lets large messages of the caller be decoded in turns; default at once. */
   gate?: LargeMessageGate | undefined;
+  /** A call was refused for its volume, by the guard or by its service. */
+  onRefused?: (() => void) | undefined;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: one adapter serves all methods; ServiceImpl has checked the types
@@ -103,7 +105,7 @@ function adaptMethod(
         return encode(await untilAborted(handler(request, contextOf(facts, admission)), admission.signal));
       }).then(
         (bytes) => callback(null, bytes),
-        (error: unknown) => callback(lane.statuses.toStatus(error)),
+        (error: unknown) => callback(failed(error, lane)),
       );
     };
     return answer as unknown as Unary;
@@ -118,10 +120,18 @@ function adaptMethod(
       await pump(call, answers, encode, admission.signal);
     }).then(
       () => call.end(),
-      (error: unknown) => call.emit('error', lane.statuses.toStatus(error)),
+      (error: unknown) => call.emit('error', failed(error, lane)),
     );
   };
   return stream as unknown as ServerStreaming & Bidi;
+}
+
+/** Reasons of a caller that asks for more than it may have. */
+const VOLUME: ReadonlySet<string> = new Set(['RATE_LIMITED', 'TOO_MANY_CALLS', 'QUOTA_EXCEEDED']);
+
+function failed(error: unknown, lane: Lane) {
+  if (error instanceof HostError && VOLUME.has(error.reason)) lane.onRefused?.();
+  return lane.statuses.toStatus(error);
 }
 
 interface IncomingCall {

@@ -102,14 +102,13 @@ export async function createModuleServer(options: ModuleServerOptions): Promise<
   } as ConstructorParameters<typeof Server>[0]);
   answerUnknownMethods(grpc, options.statuses);
   const turnstile = gateHeaders(grpc, options.statuses);
-  const audit = (decision: GuardDecision): void => {
-    if (decision.reason === 'RATE_LIMITED' || decision.reason === 'TOO_MANY_CALLS') turnstile.refused();
-    options.audit(decision);
+  const guard = createGuard(session, options.clock, options.audit, options.defaultDeadlineMs);
+  const lane = {
+    ...{ guard, statuses: options.statuses, wire: options.wire, methods: options.methods, log },
+    gate: createLargeMessageGate(),
+    onRefused: turnstile.refused,
   };
-  const guard = createGuard(session, options.clock, audit, options.defaultDeadlineMs);
-  const gate = createLargeMessageGate();
   for (const { definition, impl } of options.services) {
-    const lane = { guard, statuses: options.statuses, wire: options.wire, methods: options.methods, log, gate };
     const adapted = adaptService(definition, impl, lane);
     grpc.addService(adapted.definition, adapted.handlers as unknown as UntypedServiceImplementation);
   }

@@ -9,9 +9,10 @@ import type { ServerHttp2Stream } from 'node:http2';
 const STREAMS_PER_TURN = 2;
 /**
  * After a refusal for its volume, how long the session's further calls wait, milliseconds. A refusal costs the host as much
- * as an answer, so a module that never waits as it is told would get the whole loop by being refused.
+ * as an answer, so a module that never waits as it is told would get the whole loop by being refused. What it may do it
+ * can still do: its budget fills meanwhile.
  */
-const REFUSED_PAUSE_MS = 2;
+const REFUSED_PAUSE_MS = 20;
 
 /** Lets the streams of one session in, a few in each turn of the event loop, in their order. */
 export interface Turnstile {

@@ -110,7 +110,12 @@ complete -p modhost
 try modhost ena
 try modhost load ''
 try modhost logs --level = w`;
-    const env = { PATH: `${join(place.dir, 'bin')}:${process.env.PATH}`, HOME: join(place.dir, 'home') };
+    const env = {
+      PATH: `${join(place.dir, 'bin')}:${process.env.PATH}`,
+      HOME: join(place.dir, 'home'),
+      // a host of this machine's own is none of the test's
+      MODHOST_SOCKET_DIR: join(place.dir, 'no-host'),
+    };
     const out = execFileSync('bash', ['--norc', '-c', script], { env, encoding: 'utf8' });
     expect(out.split('\n')).toEqual(['complete -F _modhost modhost', 'enable', '', 'warn', '']);
   }, 60_000);
