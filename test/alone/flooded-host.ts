@@ -52,17 +52,18 @@ const CAPABILITIES = [
 export async function createFloodedHost(): Promise<FloodedHost> {
   const build = mkdtempSync(join(tmpdir(), 'mf-'));
   await buildGo(build, 'flood', 'healthy');
-  const module = (env: Readonly<Record<string, string>>, cpuPercent: number): SpawnedModule => ({
+  // a flood of cancels fills its own memory with what Go has not collected: it is not to be ended for that
+  const module = (env: Readonly<Record<string, string>>, cpuPercent: number, memoryMb = 512): SpawnedModule => ({
     executable: '',
     env,
     manifest: [
       `capabilities = ${JSON.stringify(CAPABILITIES)}`,
-      `limits = { cpu_percent = ${cpuPercent} }`,
+      `limits = { cpu_percent = ${cpuPercent}, memory_mb = ${memoryMb} }`,
       'restart = { policy = "never" }',
     ].join('\n'),
   });
   const modules = {
-    flood: module({ TARGET: HEALTHY[0] }, 100),
+    flood: module({ TARGET: HEALTHY[0] }, 100, 4_096),
     [HEALTHY[0]]: module({ PEER: HEALTHY[1] }, 50),
     [HEALTHY[1]]: module({ PEER: HEALTHY[0] }, 50),
   };
