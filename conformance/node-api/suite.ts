@@ -14,7 +14,7 @@ import { utxoCases } from './cases/utxo.js';
 import { applies, type Case, createStage, MATURE_HEIGHT, type Stage } from './stage.js';
 import type { NodeApiProfile, SuiteRunner } from './subject.js';
 
-/** Every case, in the order in which it runs; ids are unique and never change their meaning. */
+/** Every case; ids are unique and never change their meaning. */
 export function nodeApiCases(): Case[] {
   return [
     ...identityCases,
@@ -34,7 +34,7 @@ export function nodeApiCases(): Case[] {
 
 /**
  * Defines the conformance tests of one adapter with the words of a test runner. Most cases share one subject in
- * sequence; those that end it get their own.
+ * sequence; those that end it get their own, afterwards.
  *
  * @param profile how to make the adapter, and what it promises
  * @param runner  `describe`, `it` and `afterAll` of vitest, jest or `node:test`
@@ -47,9 +47,15 @@ export function defineNodeApiSuite(profile: NodeApiProfile, runner: SuiteRunner)
       return shared;
     };
 
-    for (const test of nodeApiCases()) {
-      if (!applies(test, profile)) continue;
-      runner.it(test.id, () => (test.own === undefined ? runShared(test, share) : runOwn(test, profile)));
+    const endShared = async (): Promise<void> => {
+      const stage = await shared?.catch(() => undefined);
+      shared = undefined;
+      if (stage !== undefined) await end(stage);
+    };
+
+    const cases = nodeApiCases().filter((test) => applies(test, profile));
+    for (const test of cases.filter(({ own }) => own === undefined)) {
+      runner.it(test.id, () => runShared(test, share));
     }
 
     runner.it('events/whole-run/in-order', async () => {
@@ -58,10 +64,15 @@ export function defineNodeApiSuite(profile: NodeApiProfile, runner: SuiteRunner)
       await stage.settled(hash);
     });
 
-    runner.afterAll(async () => {
-      const stage = await shared?.catch(() => undefined);
-      if (stage !== undefined) await end(stage);
-    });
+    for (const test of cases.filter(({ own }) => own !== undefined)) {
+      runner.it(test.id, async () => {
+        // the connections of the shared one come and go as it polls: nobody could count those of this one beside them
+        await endShared();
+        await runOwn(test, profile);
+      });
+    }
+
+    runner.afterAll(endShared);
   });
 }
 

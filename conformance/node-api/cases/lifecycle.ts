@@ -110,10 +110,17 @@ export const lifecycleCases: Case[] = [
       await stage.mine(2);
       await Promise.all(Array.from({ length: 10 }, () => stage.node.chain.getState(stage.signal())));
       await stage.node.stop();
-      await stage.eventually('as few handles as before the start', async () => {
-        const after = await openHandles();
-        return [...after].every(([kind, count]) => count <= (before.get(kind) ?? 0)) ? true : undefined;
-      });
+      const left: string[] = [];
+      await stage
+        .eventually('as few handles as before the start', async () => {
+          left.length = 0;
+          for (const [kind, count] of await openHandles()) {
+            const had = before.get(kind) ?? 0;
+            if (count > had) left.push(`${kind}: ${had} before, ${count} after`);
+          }
+          return left.length === 0 ? true : undefined;
+        })
+        .catch((error: unknown) => assert.fail(`${left.join(', ')} (${error})`));
     },
   },
 ];
