@@ -1,7 +1,6 @@
-import { randomBytes } from 'node:crypto';
-import { type FileHandle, open, readFile, rename } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { HostError } from '../contract/error.js';
+import { replaceFile } from '../core/replace-file.js';
 import type { ModuleIdentity } from './engine.js';
 
 /**
@@ -49,7 +48,8 @@ async function assign(path: string, firstUid: number, name: string): Promise<Mod
   let uid = firstUid;
   while (taken.has(uid)) uid += 1;
   if (uid >= firstUid + MODULE_UIDS) throw new HostError('QUOTA_EXCEEDED', 'every user id for modules is given');
-  await write(path, new Map([...book, [name, uid]]));
+  const next = new Map([...book, [name, uid]]);
+  await replaceFile(path, `${JSON.stringify(Object.fromEntries(next), undefined, 2)}\n`);
   return { uid, gid: uid };
 }
 
@@ -76,23 +76,5 @@ async function read(path: string): Promise<Map<string, number>> {
     return book;
   } catch (error) {
     throw error instanceof HostError ? error : corrupt(error);
-  }
-}
-
-async function write(path: string, book: ReadonlyMap<string, number>): Promise<void> {
-  const temporary = `${path}.${randomBytes(6).toString('hex')}`;
-  await synced(await open(temporary, 'wx', 0o600), (file) =>
-    file.writeFile(`${JSON.stringify(Object.fromEntries(book), undefined, 2)}\n`),
-  );
-  await rename(temporary, path);
-  await synced(await open(dirname(path), 'r'), async () => undefined);
-}
-
-async function synced(file: FileHandle, act: (file: FileHandle) => Promise<void>): Promise<void> {
-  try {
-    await act(file);
-    await file.sync();
-  } finally {
-    await file.close();
   }
 }

@@ -1,7 +1,7 @@
 import type { HealthReport, HealthServiceService, ModuleHealth } from '../../gen/ts/modhost/v1/health.js';
 import { HostError } from '../contract/error.js';
+import { moduleNotFound } from '../contract/module-not-found.js';
 import type { ServiceImpl } from '../contract/service.js';
-import { nearest } from '../core/nearest.js';
 import { requireReport } from './health-report.js';
 import { namePage } from './name-page.js';
 
@@ -26,11 +26,7 @@ export function createHealthService(book: HealthBook): ServiceImpl<typeof Health
       if (module === '') throw new HostError('FIELD_REQUIRED', 'module is required: a name');
       const health = book.health(module);
       if (health !== undefined) return { health };
-      const near = nearest(module, book.modules());
-      throw new HostError(
-        'MODULE_NOT_FOUND',
-        `the host knows no such module${near === undefined ? '' : `; did you mean ${near}?`}`,
-      );
+      throw moduleNotFound(module, book.modules());
     },
     async getAllModuleHealth({ pageSize, pageToken }) {
       const { names, nextPageToken } = namePage(book.modules(), pageSize, pageToken);

@@ -1,7 +1,7 @@
 import type { Metric, MetricsServiceService } from '../../gen/ts/modhost/v1/metrics.js';
 import { HostError } from '../contract/error.js';
+import { moduleNotFound } from '../contract/module-not-found.js';
 import type { ServiceImpl } from '../contract/service.js';
-import { nearest } from '../core/nearest.js';
 import type { Session } from '../session/session.js';
 import type { MetricsBook } from './metrics-book.js';
 import { seriesPage } from './metrics-page.js';
@@ -52,9 +52,5 @@ function partsOf(metrics: readonly Metric[]): number {
 function assertKnown(module: string, modules: Iterable<string>): void {
   const known = [...modules];
   if (known.includes(module)) return;
-  const near = nearest(module, known);
-  throw new HostError(
-    'MODULE_NOT_FOUND',
-    `the host knows no such module${near === undefined ? '' : `; did you mean ${near}?`}`,
-  );
+  throw moduleNotFound(module, known);
 }

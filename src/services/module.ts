@@ -1,8 +1,8 @@
 import type { ModuleDescription, ModuleServiceService, RegisterApiRequest } from '../../gen/ts/modhost/v1/module.js';
 import { ModuleState } from '../../gen/ts/modhost/v1/module_state.js';
 import { HostError } from '../contract/error.js';
+import { moduleNotFound } from '../contract/module-not-found.js';
 import type { ServiceImpl } from '../contract/service.js';
-import { nearest } from '../core/nearest.js';
 import type { ApiOffer, CallRouter } from '../session/calls.js';
 import type { Session } from '../session/session.js';
 import { atMost, requireList, requireRange } from './check.js';
@@ -60,11 +60,7 @@ export function createModuleService(
       requireName(name, 'name');
       const module = book.describe(name);
       if (module !== undefined) return { module };
-      const near = nearest(name, book.names());
-      throw new HostError(
-        'MODULE_NOT_FOUND',
-        `the host knows no such module${near === undefined ? '' : `; did you mean ${near}?`}`,
-      );
+      throw moduleNotFound(name, book.names());
     },
     async isAvailable({ name }) {
       requireName(name, 'name');

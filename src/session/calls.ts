@@ -1,4 +1,5 @@
 import { HostError } from '../contract/error.js';
+import { moduleNotFound } from '../contract/module-not-found.js';
 import { permissionNumber } from '../contract/permission.js';
 import { nearest } from '../core/nearest.js';
 import type { CallLineage, InvocationOutcome, OpenInvocation } from './invocations.js';
@@ -182,13 +183,8 @@ function placeOf(places: CallPlaces, target: string): Extract<CallPlace, { kind:
       throw new HostError('MODULE_UNAVAILABLE', `${target} is ${place.words}`, { retryAfterMs: place.retryAfterMs });
     case 'unloaded':
       throw new HostError('MODULE_NOT_FOUND', `${target} is not loaded`);
-    default: {
-      const near = nearest(target, places.names());
-      throw new HostError(
-        'MODULE_NOT_FOUND',
-        `the host knows no such module${near === undefined ? '' : `; did you mean ${near}?`}`,
-      );
-    }
+    default:
+      throw moduleNotFound(target, places.names());
   }
 }
 

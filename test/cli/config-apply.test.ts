@@ -1,9 +1,8 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { parseManifest } from '../../src/manifest/parse.js';
+import { bundleModule } from '../host/bundle-module.js';
 import { sandboxToolchain } from '../sandbox/spawn-module.js';
 import { createAsker, createPlace, type Started, writeConfig } from './command-line.js';
 
@@ -59,17 +58,7 @@ describe.skipIf(skip)('the configuration of a module by command', () => {
     secret(`${PLANTED[0]}\n`);
     const dir = join(place.dir, 'm', 'leaker');
     mkdirSync(dir, { recursive: true });
-    await build({
-      entryPoints: [fileURLToPath(new URL('../host/modules/leaker.ts', import.meta.url))],
-      outfile: join(dir, 'main.mjs'),
-      bundle: true,
-      platform: 'node',
-      target: 'node20',
-      format: 'esm',
-      logLevel: 'warning',
-      // gRPC is CommonJS and asks for `require`, which a module in ESM form has to make itself
-      banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
-    });
+    await bundleModule(new URL('../host/modules/leaker.ts', import.meta.url), join(dir, 'main.mjs'));
     place.write(
       'm/leaker/module.toml',
       `name = "leaker"

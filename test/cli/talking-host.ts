@@ -1,7 +1,6 @@
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
+import { bundleModule } from '../host/bundle-module.js';
 import { createAsker, createPlace, type Place, type Started, writeConfig } from './command-line.js';
 
 /** A real host with a real module, `talker`, which has the commands of `test/host/modules/talker.ts`. */
@@ -11,23 +10,11 @@ export interface TalkingHost {
   readonly ask: ReturnType<typeof createAsker>;
 }
 
-/** gRPC is CommonJS and asks for `require`, which a module in ESM form has to make itself. */
-const REQUIRE = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);";
-
 /** Bundles the module into the directory where a host finds it: its sandbox shows it nothing else. */
 async function writeTalker(place: Place): Promise<void> {
   const dir = join(place.dir, 'm', 'talker');
   mkdirSync(dir, { recursive: true });
-  await build({
-    entryPoints: [fileURLToPath(new URL('../host/modules/talker.ts', import.meta.url))],
-    outfile: join(dir, 'main.mjs'),
-    bundle: true,
-    platform: 'node',
-    target: 'node20',
-    format: 'esm',
-    logLevel: 'warning',
-    banner: { js: REQUIRE },
-  });
+  await bundleModule(new URL('../host/modules/talker.ts', import.meta.url), join(dir, 'main.mjs'));
   place.write(
     'm/talker/module.toml',
     'name = "talker"\nversion = "1.0.0"\ncapabilities = ["register_rpc_endpoint", "read_chain_state"]\n[run]\ncommand = ["node", "/module/main.mjs"]\n',

@@ -1,13 +1,10 @@
-import { randomBytes } from 'node:crypto';
-import { open, readFile, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { HostError } from '../../contract/error.js';
+import { replaceFile } from '../../core/replace-file.js';
 import { faultOf } from './fault.js';
 
 /** Directories of one module with a quota of their own: each is measured apart. */
 export const MAX_QUOTAS = 64;
-/** Bytes of randomness in a temporary name. */
-const NAME_BYTES = 8;
 
 /** The quotas of one module's top-level directories, kept where the module cannot reach them. */
 export interface QuotaBook {
@@ -80,25 +77,9 @@ async function read(path: string): Promise<ReadonlyMap<string, number>> {
 }
 
 async function write(path: string, quotas: ReadonlyMap<string, number>): Promise<void> {
-  const temporary = `${path}.${randomBytes(NAME_BYTES).toString('hex')}`;
-  try {
-    const file = await open(temporary, 'wx', 0o600);
-    try {
-      // fromEntries defines each key: a directory called __proto__ is a name like any other
-      await file.writeFile(`${JSON.stringify(Object.fromEntries(quotas))}\n`);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
-    const above = await open(dirname(path), 'r');
-    try {
-      await above.sync();
-    } finally {
-      await above.close();
-    }
-  } catch (error) {
-    await rm(temporary, { force: true }).catch(() => {});
+  // fromEntries defines each key: a directory called __proto__ is a name like any other
+  const text = `${JSON.stringify(Object.fromEntries(quotas))}\n`;
+  await replaceFile(path, text).catch((error: unknown) => {
     throw faultOf(error);
-  }
+  });
 }

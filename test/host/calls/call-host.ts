@@ -2,21 +2,19 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { credentials } from '@grpc/grpc-js';
-import { build } from 'esbuild';
 import { ModuleServiceClient } from '../../../gen/ts/modhost/v1/module.js';
 import type { HostOptions } from '../../../src/host/options.js';
 import type { NodeApi } from '../../../src/node/node-api.js';
 import { connect, type Module } from '../../../src/sdk/index.js';
 import { builtExamples } from '../../story/chain-story.js';
 import { requireToolchain } from '../../toolchain.js';
+import { bundleModule } from '../bundle-module.js';
 import { VERSION, writeExternalModule } from '../external-module.js';
 import { createSpawnedHost, type SpawnedHost, type SpawnedModule } from '../spawned-host.js';
 
 /** Where setup puts Python's packages and stubs. */
 const STUBS = fileURLToPath(new URL('../../../conformance/modules/python', import.meta.url));
 const PEER = readFileSync(new URL('./peer.py', import.meta.url), 'utf8');
-/** gRPC is CommonJS and asks for `require`, which a module in ESM form has to make itself. */
-const REQUIRE = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);";
 const CALLER = ['call_module', 'discover_modules', 'register_module_api'];
 
 /** What the test's own module may do. */
@@ -85,16 +83,7 @@ export async function createCallHost({ python, typescript = [], more, wrapNode }
   );
   try {
     for (const name of typescript) {
-      await build({
-        entryPoints: [fileURLToPath(new URL('./peer.ts', import.meta.url))],
-        outfile: join(rig.modulesDir, name, 'peer.mjs'),
-        bundle: true,
-        platform: 'node',
-        target: 'node20',
-        format: 'esm',
-        logLevel: 'warning',
-        banner: { js: REQUIRE },
-      });
+      await bundleModule(new URL('./peer.ts', import.meta.url), join(rig.modulesDir, name, 'peer.mjs'));
     }
     writeExternalModule(rig.modulesDir, 'driver', DRIVER);
     await rig.host.load('driver');

@@ -2,9 +2,9 @@ import { copyFileSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
 import { createAsker, createPlace, type Place, type Started, writeConfig } from '../../cli/command-line.js';
 import { buildGo } from '../../go/build.js';
+import { bundleModule } from '../../host/bundle-module.js';
 
 const STUBS = fileURLToPath(new URL('../../../conformance/modules/python', import.meta.url));
 /** How long something may take to happen on a busy machine, milliseconds. */
@@ -102,16 +102,7 @@ export async function createKeptHost(port: number): Promise<KeptHost> {
   copyFileSync(join(made, 'kept'), join(place.dir, 'm/kept-go/kept-go'));
   rmSync(made, { recursive: true, force: true });
   copyFileSync(new URL('./main.py', import.meta.url), join(place.dir, 'm/kept-py/main.py'));
-  await build({
-    entryPoints: [fileURLToPath(new URL('./main.ts', import.meta.url))],
-    outfile: join(place.dir, 'm/kept-ts/main.mjs'),
-    bundle: true,
-    platform: 'node',
-    target: 'node20',
-    format: 'esm',
-    logLevel: 'warning',
-    banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
-  });
+  await bundleModule(new URL('./main.ts', import.meta.url), join(place.dir, 'm/kept-ts/main.mjs'));
 
   const dataDir = join(place.dir, 'd', 'devchain');
   const file = (name: Name, of: string): string => join(dataDir, 'modules', name, of);
