@@ -3,6 +3,7 @@ import { HostError } from '../contract/error.js';
 import type { Clock } from '../core/clock.js';
 import { createPatientTimer, type PatientTimer } from '../core/patient-timer.js';
 import { cutBytes } from '../core/printable.js';
+import { callerOf, createCallerTurns, HOST_ITSELF, placesAtWork, shareOf } from './caller-turns.js';
 import type {
   AskOptions,
   CallLineage,
@@ -47,6 +48,8 @@ export interface InvocationDeskOptions {
 /** One invocation that waits for its answer. */
 interface Item {
   readonly work: InvocationWork;
+  /** As `callerOf` names it. */
+  readonly caller: string;
   readonly urgent: boolean;
   readonly traceParent: string;
   readonly lineage: CallLineage;
@@ -70,35 +73,37 @@ export function createInvocationDesk(options: InvocationDeskOptions): Invocation
   let retired = false;
   let closed: HostError | undefined;
 
-  const countOf = (urgent: boolean): number => {
-    let count = 0;
-    for (const item of items) if (item.urgent === urgent) count += 1;
-    return count;
-  };
-
-  const admit = (work: InvocationWork, urgent: boolean): { stream: OpenStream; bytes: number } => {
+  const admit = (work: InvocationWork, urgent: boolean): { stream: OpenStream; caller: string; bytes: number } => {
     if (closed !== undefined || served === undefined) {
       throw unavailable(`${moduleId} ${closed === undefined ? 'takes no work: it has no Serve stream' : 'has ended'}`);
     }
     if (retired && !urgent) throw unavailable(`${moduleId} is stopping`);
-    const most = urgent ? MAX_PENDING_URGENT : MAX_PENDING_INVOCATIONS;
-    if (countOf(urgent) >= most) {
-      throw new HostError('TOO_MANY_CALLS', `${moduleId} has ${most} invocations open already`, {
-        retryAfterMs: RETRY_AFTER_MS,
-      });
-    }
     const bytes = sizeOf(work);
     if (bytes > MAX_WORK_BYTES) {
       throw new HostError('MESSAGE_TOO_LARGE', `the invocation has ${bytes} bytes, the limit is ${MAX_WORK_BYTES}`);
     }
-    let openBytes = bytes;
-    for (const item of items) openBytes += item.bytes;
-    if (openBytes > MAX_OPEN_BYTES) {
-      throw new HostError('TOO_MANY_CALLS', `${moduleId} has too many bytes of invocations open already`, {
-        retryAfterMs: RETRY_AFTER_MS,
-      });
+    const caller = callerOf(work);
+    const own = { count: 1, bytes };
+    const others = { count: 0, bytes: 0 };
+    for (const item of items) {
+      // urgent work has places of its own; what it makes the host keep is counted with the rest
+      const has = item.caller === caller && item.urgent === urgent ? own : others;
+      if (item.urgent === urgent) has.count += 1;
+      has.bytes += item.bytes;
     }
-    return { stream: served, bytes };
+    const most = urgent ? MAX_PENDING_URGENT : MAX_PENDING_INVOCATIONS;
+    const isShared = caller !== HOST_ITSELF;
+    assertRoom(own.count, others.count, most, isShared, 'invocations');
+    assertRoom(own.bytes, others.bytes, MAX_OPEN_BYTES, isShared, 'bytes of invocations');
+    return { stream: served, caller, bytes };
+  };
+  const assertRoom = (own: number, others: number, most: number, isShared: boolean, what: string): void => {
+    const isFull = own + others > most;
+    if (!isFull && !(isShared && own > shareOf(most, others))) return;
+    const words = isFull
+      ? `${moduleId} has ${most} ${what} open already`
+      : `this caller has its share of the ${most} ${what} that ${moduleId} may have open`;
+    throw new HostError('TOO_MANY_CALLS', words, { retryAfterMs: RETRY_AFTER_MS });
   };
 
   return {
@@ -128,7 +133,7 @@ export function createInvocationDesk(options: InvocationDeskOptions): Invocation
     async ask(work, ask: AskOptions) {
       const { signal, timeoutMs, urgent = false, traceParent = '', lineage = NO_LINEAGE } = ask;
       if (signal?.aborted) throw reasonOf(signal);
-      const { stream, bytes } = admit(work, urgent);
+      const { stream, caller, bytes } = admit(work, urgent);
       return new Promise<InvocationOutcome>((resolve, reject) => {
         const giveUp = (error: HostError): void => {
           item.settle(error);
@@ -140,6 +145,7 @@ export function createInvocationDesk(options: InvocationDeskOptions): Invocation
         );
         const item: Item = {
           work,
+          caller,
           urgent,
           traceParent,
           lineage,
@@ -209,7 +215,7 @@ function openInvocation(item: Item, clock: Clock): OpenInvocation {
 function createStream(options: InvocationDeskOptions, onClosed: (why: HostError) => void): OpenStream {
   const { clock, moduleId, onViolation } = options;
   const urgent: Item[] = [];
-  const waiting: Item[] = [];
+  const waiting = createCallerTurns<Item>();
   const sent = new Map<bigint, Item>();
   /** Ids given up, with the monotonic time until which an answer is not held against the module. */
   const givenUp = new Map<bigint, number>();
@@ -225,17 +231,23 @@ function createStream(options: InvocationDeskOptions, onClosed: (why: HostError)
     wake = undefined;
     waiter?.();
   };
+  const mayWork = (caller: string): boolean => {
+    let own = 0;
+    for (const item of sent.values()) if (!item.urgent && item.caller === caller) own += 1;
+    return own < placesAtWork(most);
+  };
   const take = (): InvocationBatch | undefined => {
     const batch: InvocationBatch = { invocations: [], cancelledIds: cancelled };
     cancelled = [];
     let bytes = 0;
     while (bytes < BATCH_BYTES) {
-      const item = urgent.shift() ?? (atWork < most ? waiting.shift() : undefined);
+      const item = urgent.shift() ?? (atWork < most ? waiting.take(mayWork) : undefined);
       if (item === undefined) break;
       bytes += item.bytes;
       // one that would make the message too large goes with the next
       if (bytes > MAX_WORK_BYTES && batch.invocations.length > 0) {
-        (item.urgent ? urgent : waiting).unshift(item);
+        if (item.urgent) urgent.unshift(item);
+        else waiting.putBack(item.caller, item);
         break;
       }
       batch.invocations.push(handOver(item));
@@ -315,7 +327,7 @@ function createStream(options: InvocationDeskOptions, onClosed: (why: HostError)
       if (end !== undefined) return;
       end = { why };
       urgent.length = 0;
-      waiting.length = 0;
+      waiting.clear();
       sent.clear();
       givenUp.clear();
       onClosed(unavailable(`${moduleId} closed its Serve stream before it had answered`));
@@ -323,15 +335,16 @@ function createStream(options: InvocationDeskOptions, onClosed: (why: HostError)
     },
     find: (id) => sent.get(id),
     offer(item) {
-      (item.urgent ? urgent : waiting).push(item);
+      if (item.urgent) urgent.push(item);
+      else waiting.add(item.caller, item);
       stir();
     },
     forget(item) {
       if (end !== undefined) return;
       if (item.id === undefined) {
-        const queue = item.urgent ? urgent : waiting;
-        const place = queue.indexOf(item);
-        if (place >= 0) queue.splice(place, 1);
+        const place = urgent.indexOf(item);
+        if (place >= 0) urgent.splice(place, 1);
+        else waiting.remove(item.caller, item);
         return;
       }
       takeBack(item);

@@ -2,9 +2,13 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Permission } from '../../gen/ts/modhost/v1/permission.js';
 import { HostError } from '../../src/contract/error.js';
 import { PERMISSIONS } from '../../src/contract/permission.js';
+import { shareOf } from '../../src/session/caller-turns.js';
 import { MAX_CALL_DEPTH } from '../../src/session/calls.js';
 import { MAX_PENDING_INVOCATIONS, MAX_WORK_BYTES } from '../../src/session/invocation-desk.js';
 import { type Actor, type Asked, type CallWorld, createCallWorld, over, reason, result } from './call-world.js';
+
+/** Open calls of one caller when nobody else calls. */
+const SHARE = shareOf(MAX_PENDING_INVOCATIONS, 0);
 
 let world: CallWorld;
 beforeEach(() => {
@@ -213,13 +217,17 @@ describe('calls of modules', () => {
     await command;
   });
 
-  it(`C134: ${MAX_PENDING_INVOCATIONS} calls that nobody answers end at their deadlines; one more is refused at once`, async () => {
-    const a = world.actor('a');
+  it(`C134: ${SHARE} calls of one caller that nobody answers end at their deadlines; its next is refused at once, another's is not`, async () => {
+    const [a, c] = [world.actor('a'), world.actor('c')];
     const b = world.actor('b');
-    b.offer(['m']);
-    const calls = Array.from({ length: MAX_PENDING_INVOCATIONS }, () => reason(a.call('b', 'm', { timeoutMs: 80 })));
+    b.offer(['m', 'good']);
+    const calls = Array.from({ length: SHARE }, () => reason(a.call('b', 'm', { timeoutMs: 200 })));
     await expect(a.call('b', 'm')).rejects.toMatchObject({ reason: 'TOO_MANY_CALLS', retryAfterMs: 100 });
-    expect(world.router.counts().calls).toBe(MAX_PENDING_INVOCATIONS);
+    const other = c.call('b', 'good');
+    expect(world.router.counts().calls).toBe(SHARE + 1);
+    const { id } = await asked(b, SHARE + 1);
+    b.answer(id, result());
+    expect(await other).toEqual(result());
     expect(new Set(await Promise.all(calls))).toEqual(new Set(['DEADLINE_EXCEEDED']));
     expect(world.router.counts().calls).toBe(0);
     expect(b.session.invocations.open()).toBe(0);

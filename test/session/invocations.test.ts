@@ -2,8 +2,14 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { InvocationFailureKind, type InvocationResult, StopReason } from '../../gen/ts/modhost/v1/invocation.js';
 import { HostError } from '../../src/contract/error.js';
 import { createSystemClock } from '../../src/core/clock.js';
+import { placesAtWork, shareOf } from '../../src/session/caller-turns.js';
 import { createInvocationDesk, MAX_PENDING_INVOCATIONS, MAX_WORK_BYTES } from '../../src/session/invocation-desk.js';
-import type { InvocationDesk, InvocationOutcome, InvocationWork } from '../../src/session/invocations.js';
+import type {
+  InvocationDesk,
+  InvocationOutcome,
+  InvocationStream,
+  InvocationWork,
+} from '../../src/session/invocations.js';
 
 let violations: string[];
 let desk: InvocationDesk;
@@ -21,10 +27,12 @@ afterEach(() => {
   expect(desk.open()).toBe(0);
 });
 
-const api = (params = new Uint8Array(0)): InvocationWork => ({
+const api = (params = new Uint8Array(0), caller = 'c'): InvocationWork => ({
   $case: 'api',
-  value: { method: 'm', params, caller: 'c', callerVersion: '1.0.0', callerGranted: [], depth: 1 },
+  value: { method: 'm', params, caller, callerVersion: '1.0.0', callerGranted: [], depth: 1 },
 });
+/** Work of the host itself, which has no share: the whole of its room is there for it. */
+const tick: InvocationWork = { $case: 'timer', value: { timerId: 1n, name: '', tick: 1n, missed: 0n } };
 const apiResult = (byte: number): InvocationOutcome => ({ $case: 'api', value: { result: Uint8Array.of(byte) } });
 const done: InvocationOutcome = { $case: 'done', value: {} };
 const answer = (id: bigint, outcome: InvocationOutcome | undefined): InvocationResult => ({ id, outcome });
@@ -46,7 +54,7 @@ const KINDS: readonly [InvocationWork, InvocationOutcome][] = [
     { $case: 'cli', value: { stdout: Uint8Array.of(1), stderr: new Uint8Array(0), exitCode: 3 } },
   ],
   [api(), apiResult(7)],
-  [{ $case: 'timer', value: { timerId: 1n, name: '', tick: 1n, missed: 0n } }, done],
+  [tick, done],
   [{ $case: 'task', value: { taskId: 1n, name: '', payload: new Uint8Array(0) } }, done],
   [{ $case: 'configChange', value: { configJson: '{}', changedKeys: [] } }, done],
   [{ $case: 'migrate', value: { fromVersion: '1.0.0', fromSchema: 1, toSchema: 2 } }, done],
@@ -147,37 +155,38 @@ describe('invocations', () => {
 
   it('C134: 64 without an answer end at their deadline, the 65th is refused at once, and nothing is left', async () => {
     const stream = open().attach();
-    const asked = Array.from({ length: MAX_PENDING_INVOCATIONS }, () => reason(desk.ask(api(), { timeoutMs: 300 })));
+    const asked = Array.from({ length: MAX_PENDING_INVOCATIONS }, () => reason(desk.ask(tick, { timeoutMs: 300 })));
     expect(await reason(desk.ask(api(), LONG))).toBe('TOO_MANY_CALLS');
-    expect((await stream.next())?.invocations).toHaveLength(MAX_PENDING_INVOCATIONS);
+    const places = placesAtWork(MAX_PENDING_INVOCATIONS);
+    expect((await stream.next())?.invocations).toHaveLength(places);
     expect(desk.open()).toBe(MAX_PENDING_INVOCATIONS);
     expect(new Set(await Promise.all(asked))).toEqual(new Set(['DEADLINE_EXCEEDED']));
     expect(desk.open()).toBe(0);
     const again = desk.ask(api(), LONG);
     const batch = await stream.next();
-    expect(batch?.cancelledIds).toHaveLength(MAX_PENDING_INVOCATIONS);
-    stream.answer([answer(65n, apiResult(1))]);
+    expect(batch?.cancelledIds).toHaveLength(places);
+    stream.answer([answer(BigInt(places + 1), apiResult(1))]);
     expect(await again).toEqual(apiResult(1));
   });
 
   it('keep to what the module wants open, health and stop aside', async () => {
     const stream = open().attach();
     stream.bound(2);
-    const asked = Array.from({ length: 3 }, () => desk.ask(api(), LONG));
+    const asked = ['c', 'd', 'c'].map((caller) => desk.ask(api(undefined, caller), LONG));
     expect((await stream.next())?.invocations).toHaveLength(2);
     const health = desk.ask({ $case: 'health', value: {} }, { ...LONG, urgent: true });
     expect((await stream.next())?.invocations.map(({ work }) => work?.$case)).toEqual(['health']);
     stream.answer([answer(3n, { $case: 'health', value: { report: undefined } })]);
     expect(await health).toEqual({ $case: 'health', value: { report: undefined } });
-    stream.answer([answer(2n, apiResult(2))]);
+    stream.answer([answer(1n, apiResult(1))]);
     expect((await stream.next())?.invocations).toHaveLength(1);
-    stream.answer([answer(1n, apiResult(1)), answer(4n, apiResult(3))]);
+    stream.answer([answer(2n, apiResult(2)), answer(4n, apiResult(3))]);
     expect(await Promise.all(asked)).toEqual([1, 2, 3].map(apiResult));
   });
 
   it('pass 64 open ones with urgent work, and take no others once the module is stopping', async () => {
     const stream = open().attach();
-    const asked = Array.from({ length: MAX_PENDING_INVOCATIONS }, () => reason(desk.ask(api(), LONG)));
+    const asked = Array.from({ length: MAX_PENDING_INVOCATIONS }, () => reason(desk.ask(tick, LONG)));
     desk.retire();
     expect(await reason(desk.ask(api(), LONG))).toBe('MODULE_UNAVAILABLE');
     const stop = desk.ask(
@@ -225,13 +234,18 @@ describe('invocations', () => {
   it('fit into messages that stock clients take: the large go one by one, the too large not at all', async () => {
     const stream = open().attach();
     expect(await reason(desk.ask(api(new Uint8Array(MAX_WORK_BYTES + 1)), LONG))).toBe('MESSAGE_TOO_LARGE');
-    const asked = [1, 2, 3, 4].map(() => desk.ask(api(new Uint8Array(MAX_WORK_BYTES)), LONG));
+    // one caller alone may have half of the bytes, so these are of the host
+    const large: InvocationWork = {
+      $case: 'task',
+      value: { taskId: 1n, name: '', payload: new Uint8Array(MAX_WORK_BYTES) },
+    };
+    const asked = [1, 2, 3, 4].map(() => desk.ask(large, LONG));
     expect(await reason(desk.ask(api(new Uint8Array(1)), LONG))).toBe('TOO_MANY_CALLS');
     for (const id of [1n, 2n, 3n, 4n]) {
       expect((await stream.next())?.invocations.map((invocation) => invocation.id)).toEqual([id]);
-      stream.answer([answer(id, apiResult(Number(id)))]);
+      stream.answer([answer(id, done)]);
     }
-    expect(await Promise.all(asked)).toEqual([1, 2, 3, 4].map(apiResult));
+    expect(await Promise.all(asked)).toEqual([done, done, done, done]);
   });
 
   it('C164: time in which the host stood still is not the module’s', async () => {
@@ -242,5 +256,106 @@ describe('invocations', () => {
     while (performance.now() < until);
     setTimeout(() => stream.answer([answer(1n, apiResult(1))]), 50);
     expect(await asked).toBe('OK');
+  });
+});
+
+describe('one caller among others', () => {
+  const ids = async (stream: InvocationStream): Promise<bigint[]> =>
+    (await stream.next())?.invocations.map(({ id }) => id) ?? [];
+  const share = shareOf(MAX_PENDING_INVOCATIONS, 0);
+  const rpc: InvocationWork = { $case: 'rpc', value: { method: 'm', paramsJson: '', coreOverride: false } };
+  const cli: InvocationWork = { $case: 'cli', value: { subcommand: 's', args: [], terminal: false, columns: 0 } };
+
+  it('C134: has half of what the others leave, so that six that want everything leave places to the seventh', async () => {
+    open().attach();
+    const granted = (caller: string): number => {
+      let count = 0;
+      for (; count < MAX_PENDING_INVOCATIONS; count += 1) {
+        const before = desk.open();
+        desk.ask(api(undefined, caller), LONG).catch(() => {});
+        if (desk.open() === before) break;
+      }
+      return count;
+    };
+    expect(['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'].map(granted)).toEqual([32, 16, 8, 4, 2, 1, 1, 0]);
+  });
+
+  it('shuts out neither modules, nor people outside, nor the host, which has no share', async () => {
+    open().attach();
+    const hostile = Array.from({ length: share }, () => reason(desk.ask(api(undefined, 'hostile'), LONG)));
+    expect(await reason(desk.ask(api(undefined, 'hostile'), LONG))).toBe('TOO_MANY_CALLS');
+    const before = desk.open();
+    const others = [api(undefined, 'honest'), rpc, cli, tick].map((work) => reason(desk.ask(work, { timeoutMs: 200 })));
+    expect(desk.open()).toBe(before + 4);
+    expect(new Set(await Promise.all(others))).toEqual(new Set(['DEADLINE_EXCEEDED']));
+    // people at the front door are one caller, those at the command line another
+    const doors = Array.from({ length: share / 2 }, () => reason(desk.ask(rpc, LONG)));
+    expect(await reason(desk.ask(rpc, LONG))).toBe('TOO_MANY_CALLS');
+    const lines = Array.from({ length: share / 4 }, () => reason(desk.ask(cli, LONG)));
+    expect(await reason(desk.ask(cli, LONG))).toBe('TOO_MANY_CALLS');
+    const rest = Array.from({ length: MAX_PENDING_INVOCATIONS - desk.open() }, () => reason(desk.ask(tick, LONG)));
+    expect(await reason(desk.ask(tick, LONG))).toBe('TOO_MANY_CALLS');
+    desk.close(new HostError('SESSION_CLOSED', 'over'));
+    expect(new Set(await Promise.all([...hostile, ...doors, ...lines, ...rest]))).toEqual(
+      new Set(['MODULE_UNAVAILABLE']),
+    );
+  });
+
+  it('has half of the bytes that the others leave', async () => {
+    open().attach();
+    const large = (caller: string): Promise<string> =>
+      reason(desk.ask(api(new Uint8Array(MAX_WORK_BYTES), caller), { timeoutMs: 200 }));
+    const held = [large('a'), large('a')];
+    expect(await large('a')).toBe('TOO_MANY_CALLS');
+    const other = large('b');
+    expect(desk.open()).toBe(3);
+    // there is room for a fourth one, and no half of it is that large
+    expect(await large('c')).toBe('TOO_MANY_CALLS');
+    const small = reason(desk.ask(api(new Uint8Array(1_000_000), 'c'), { timeoutMs: 200 }));
+    expect(desk.open()).toBe(4);
+    expect(new Set(await Promise.all([...held, other, small]))).toEqual(new Set(['DEADLINE_EXCEEDED']));
+  });
+
+  it('leaves one place at work to the others, and has one turn as they have', async () => {
+    const stream = open().attach();
+    stream.bound(3);
+    const hostile = Array.from({ length: 6 }, () => desk.ask(api(undefined, 'hostile'), LONG));
+    expect(await ids(stream)).toEqual([1n, 2n]);
+    const honest = ['one', 'one', 'two'].map((caller) => desk.ask(api(undefined, caller), LONG));
+    // the place that was left, though nothing of the first is answered
+    const batch = await stream.next();
+    expect(batch?.invocations).toMatchObject([{ id: 3n, work: { value: { caller: 'one' } } }]);
+    const order: unknown[] = [];
+    // with the sixth answer only the first caller has something waiting, and all places but one
+    for (const some of [[1n], [2n], [3n], [4n], [5n], [6n, 7n]]) {
+      stream.answer(some.map((id) => answer(id, apiResult(Number(id)))));
+      for (const { work } of (await stream.next())?.invocations ?? []) {
+        if (work?.$case === 'api') order.push(work.value.caller);
+      }
+    }
+    expect(order).toEqual(['hostile', 'two', 'one', 'hostile', 'hostile', 'hostile']);
+    stream.answer([8n, 9n].map((id) => answer(id, apiResult(Number(id)))));
+    expect(await Promise.all([...hostile, ...honest])).toHaveLength(9);
+    expect(violations).toEqual([]);
+  });
+
+  it('gives up what waits in its own line alone, and a message too large for its batch keeps its turn', async () => {
+    const stream = open().attach();
+    const gone = new AbortController();
+    const given = reason(desk.ask(api(), { ...LONG, signal: gone.signal }));
+    const asked = [
+      desk.ask(api(new Uint8Array(200_000), 'd'), LONG),
+      desk.ask(api(new Uint8Array(MAX_WORK_BYTES), 'e'), LONG),
+      desk.ask(api(undefined, 'd'), LONG),
+    ];
+    gone.abort();
+    expect(await given).toBe('CANCELLED');
+    const callers = async (): Promise<unknown[]> =>
+      (await stream.next())?.invocations.map(({ work }) => (work?.$case === 'api' ? work.value.caller : '')) ?? [];
+    expect(await callers()).toEqual(['d']);
+    expect(await callers()).toEqual(['e']);
+    expect(await callers()).toEqual(['d']);
+    stream.answer([1n, 2n, 3n].map((id) => answer(id, apiResult(Number(id)))));
+    expect(await Promise.all(asked)).toEqual([1, 2, 3].map(apiResult));
   });
 });

@@ -1495,12 +1495,13 @@ export const ModuleServiceService = {
    * Errors: MISSING_PERMISSION (ask for call_module); FIELD_REQUIRED, INVALID_REQUEST (`for_invocation` is not open)
    * (fix the call); MODULE_NOT_FOUND (no such module, the message names a near one; or nobody has loaded it);
    * MODULE_UNAVAILABLE (starting, stopping, crashed, in quarantine, without a Serve stream, gone while it worked, or
-   * too busy by its own word: retry after the time given); TOO_MANY_CALLS (as many calls of it are open as it may have:
-   * retry after the time given); METHOD_NOT_FOUND (it offers no such method, or no API at all); INCOMPATIBLE (its API
-   * is older than `min_api_version`: ask for another version); CALLER_NOT_ALLOWED (the operator, its manifest or the
-   * module itself decides); CALL_DEPTH (deeper than `Limits.max_call_depth`, a call of a method that the same chain of
-   * calls is in already, or of the caller itself: break the circle; the message names the chain); DEADLINE_EXCEEDED
-   * (retry with more time); CANCELLED (the invocation that it was made for is over, or the called module has given up);
+   * too busy by its own word: retry after the time given); TOO_MANY_CALLS (as many calls of it are open as it may have,
+   * or this caller has its share of them, see `Limits.max_pending_invocations`: retry after the time given);
+   * METHOD_NOT_FOUND (it offers no such method, or no API at all); INCOMPATIBLE (its API is older than
+   * `min_api_version`: ask for another version); CALLER_NOT_ALLOWED (the operator, its manifest or the module itself
+   * decides); CALL_DEPTH (deeper than `Limits.max_call_depth`, a call of a method that the same chain of calls is in
+   * already, or of the caller itself: break the circle; the message names the chain); DEADLINE_EXCEEDED (retry with
+   * more time); CANCELLED (the invocation that it was made for is over, or the called module has given up);
    * PERMISSION_WITHDRAWN (the operator took call_module back meanwhile); MESSAGE_TOO_LARGE (parameters or result);
    * INTERNAL (the called module broke the contract: report it to its author). What the other module itself reports as
    * failed comes as `failure` in the answer, not as an error.
@@ -1578,12 +1579,13 @@ export interface ModuleServiceServer extends UntypedServiceImplementation {
    * Errors: MISSING_PERMISSION (ask for call_module); FIELD_REQUIRED, INVALID_REQUEST (`for_invocation` is not open)
    * (fix the call); MODULE_NOT_FOUND (no such module, the message names a near one; or nobody has loaded it);
    * MODULE_UNAVAILABLE (starting, stopping, crashed, in quarantine, without a Serve stream, gone while it worked, or
-   * too busy by its own word: retry after the time given); TOO_MANY_CALLS (as many calls of it are open as it may have:
-   * retry after the time given); METHOD_NOT_FOUND (it offers no such method, or no API at all); INCOMPATIBLE (its API
-   * is older than `min_api_version`: ask for another version); CALLER_NOT_ALLOWED (the operator, its manifest or the
-   * module itself decides); CALL_DEPTH (deeper than `Limits.max_call_depth`, a call of a method that the same chain of
-   * calls is in already, or of the caller itself: break the circle; the message names the chain); DEADLINE_EXCEEDED
-   * (retry with more time); CANCELLED (the invocation that it was made for is over, or the called module has given up);
+   * too busy by its own word: retry after the time given); TOO_MANY_CALLS (as many calls of it are open as it may have,
+   * or this caller has its share of them, see `Limits.max_pending_invocations`: retry after the time given);
+   * METHOD_NOT_FOUND (it offers no such method, or no API at all); INCOMPATIBLE (its API is older than
+   * `min_api_version`: ask for another version); CALLER_NOT_ALLOWED (the operator, its manifest or the module itself
+   * decides); CALL_DEPTH (deeper than `Limits.max_call_depth`, a call of a method that the same chain of calls is in
+   * already, or of the caller itself: break the circle; the message names the chain); DEADLINE_EXCEEDED (retry with
+   * more time); CANCELLED (the invocation that it was made for is over, or the called module has given up);
    * PERMISSION_WITHDRAWN (the operator took call_module back meanwhile); MESSAGE_TOO_LARGE (parameters or result);
    * INTERNAL (the called module broke the contract: report it to its author). What the other module itself reports as
    * failed comes as `failure` in the answer, not as an error.
@@ -1678,12 +1680,13 @@ export interface ModuleServiceClient extends Client {
    * Errors: MISSING_PERMISSION (ask for call_module); FIELD_REQUIRED, INVALID_REQUEST (`for_invocation` is not open)
    * (fix the call); MODULE_NOT_FOUND (no such module, the message names a near one; or nobody has loaded it);
    * MODULE_UNAVAILABLE (starting, stopping, crashed, in quarantine, without a Serve stream, gone while it worked, or
-   * too busy by its own word: retry after the time given); TOO_MANY_CALLS (as many calls of it are open as it may have:
-   * retry after the time given); METHOD_NOT_FOUND (it offers no such method, or no API at all); INCOMPATIBLE (its API
-   * is older than `min_api_version`: ask for another version); CALLER_NOT_ALLOWED (the operator, its manifest or the
-   * module itself decides); CALL_DEPTH (deeper than `Limits.max_call_depth`, a call of a method that the same chain of
-   * calls is in already, or of the caller itself: break the circle; the message names the chain); DEADLINE_EXCEEDED
-   * (retry with more time); CANCELLED (the invocation that it was made for is over, or the called module has given up);
+   * too busy by its own word: retry after the time given); TOO_MANY_CALLS (as many calls of it are open as it may have,
+   * or this caller has its share of them, see `Limits.max_pending_invocations`: retry after the time given);
+   * METHOD_NOT_FOUND (it offers no such method, or no API at all); INCOMPATIBLE (its API is older than
+   * `min_api_version`: ask for another version); CALLER_NOT_ALLOWED (the operator, its manifest or the module itself
+   * decides); CALL_DEPTH (deeper than `Limits.max_call_depth`, a call of a method that the same chain of calls is in
+   * already, or of the caller itself: break the circle; the message names the chain); DEADLINE_EXCEEDED (retry with
+   * more time); CANCELLED (the invocation that it was made for is over, or the called module has given up);
    * PERMISSION_WITHDRAWN (the operator took call_module back meanwhile); MESSAGE_TOO_LARGE (parameters or result);
    * INTERNAL (the called module broke the contract: report it to its author). What the other module itself reports as
    * failed comes as `failure` in the answer, not as an error.

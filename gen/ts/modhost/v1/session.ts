@@ -281,7 +281,11 @@ export interface Limits {
   maxRpcEndpoints: number;
   /** REQUIRED. Methods of the module's API [64]. */
   maxApiMethods: number;
-  /** REQUIRED. Invocations handed to the module and not answered yet [64]; further callers get MODULE_UNAVAILABLE. */
+  /**
+   * REQUIRED. Invocations for the module that have no answer yet [64]; one more is TOO_MANY_CALLS for its caller. Each
+   * caller (a module, the front door, the command line) may have one half, rounded up, of what the others leave free:
+   * alone 32, beside one that has 32 open 16; the same holds for their content, 15.75 MiB together.
+   */
   maxPendingInvocations: number;
   /** REQUIRED. Depth of a chain of module calls [8]; deeper is CALL_DEPTH. */
   maxCallDepth: number;
