@@ -11,7 +11,7 @@ const PLACES_LEFT = 1;
 const FRONT_DOOR = 'front door';
 /** People at the command line. */
 const COMMAND_LINE = 'command line';
-/** The host by itself: timers, tasks, changes. Each is bounded where it is registered, so it takes what is there. */
+/** The host by itself: timers, tasks, changes. The module brings them on itself, so nothing is kept from them. */
 export const HOST_ITSELF = 'the host';
 
 /** For whom a piece of work is done: a module by its name, or one of the three above. */

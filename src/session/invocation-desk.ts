@@ -232,6 +232,7 @@ function createStream(options: InvocationDeskOptions, onClosed: (why: HostError)
     waiter?.();
   };
   const mayWork = (caller: string): boolean => {
+    if (caller === HOST_ITSELF) return true;
     let own = 0;
     for (const item of sent.values()) if (!item.urgent && item.caller === caller) own += 1;
     return own < placesAtWork(most);

@@ -199,7 +199,8 @@ export interface ServeRequest {
    * OPTIONAL. Invocations that the module is willing to have open at a time, counted only from the first message of the
    * stream; 0 means `Limits.max_pending_invocations`, which is also the most. Health checks and the wish to stop come
    * regardless of it. What waits is dealt out to its callers (modules, the front door, the command line, the host's own
-   * timers and changes) in turn, and of two places or more one caller never has all: one place is left to the others.
+   * timers and changes) in turn; and where there are two places or more, no module, nor the front door, nor the command
+   * line has all of them: one is left to the others.
    */
   maxConcurrent: number;
   /** OPTIONAL. Results of invocations received on this stream, in any order. */
