@@ -2,13 +2,15 @@ import { HostError } from '../../contract/error.js';
 import type { GroupPowers, ResourceGroup, ResourceGroups } from '../group.js';
 import type { ResourceLimits } from '../limits.js';
 import { clearGroup, type GroupDirectories, killMembers, removeEmpty } from './clear-groups.js';
-import { CPU_PERIOD_US, groupDirName, MIB, OWN_PROCESSES } from './group-bounds.js';
+import { CPU_PERIOD_US, groupDirName, MIB, MODULES_CPU_PERCENT, OWN_PROCESSES } from './group-bounds.js';
 import { type GroupTree, readKeyed, readMembers, readNumber } from './group-tree.js';
 
 /** Controllers of version 1 that groups use, in the order in which a process joins them. */
 export const V1_CONTROLLERS = ['memory', 'cpu', 'cpuacct', 'pids'] as const;
 
 const BY = 'cgroup v1';
+/** Weight of a plain process. @see sched-design-CFS.rst; a group of version 1 has the same unless it is told another */
+const PLAIN_SHARES = 1024;
 
 /** What groups of version 1 are made in. */
 export interface V1Options {
@@ -103,6 +105,8 @@ export function createV1Groups({ tree, own, unified, hostDirName }: V1Options): 
       await clearGroup(tree, directories);
       try {
         for (const dir of all) tree.makeGroup(dir);
+        const cpu = hostDirs.get('cpu');
+        if (cpu !== undefined) tree.write(`${cpu}/cpu.shares`, String((PLAIN_SHARES * MODULES_CPU_PERCENT) / 100));
         for (const dir of directories.dirs) tree.makeGroup(dir);
         bound(name, limits);
       } catch (cause) {

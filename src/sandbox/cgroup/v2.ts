@@ -2,7 +2,7 @@ import { posix } from 'node:path';
 import { HostError } from '../../contract/error.js';
 import type { GroupPowers, ResourceGroup, ResourceGroups } from '../group.js';
 import { clearGroup, type GroupDirectories, killMembers, removeEmpty } from './clear-groups.js';
-import { CPU_PERIOD_US, groupDirName, MIB, OWN_PROCESSES } from './group-bounds.js';
+import { CPU_PERIOD_US, groupDirName, MIB, MODULES_CPU_PERCENT, OWN_PROCESSES } from './group-bounds.js';
 import { errnoOf, type GroupTree, readKeyed, readMembers, readNumber } from './group-tree.js';
 
 /** Controllers of version 2 that groups use. */
@@ -57,6 +57,8 @@ export function createV2Groups({ tree, own, hostPid, hostDirName, controllers }:
 /** The group that holds all those of this host. */
 function makeHostGroup(tree: GroupTree, hostDir: string, wanted: readonly string[]): void {
   tree.makeGroup(hostDir);
+  // 100 is what a group weighs that is told nothing, as the host's own is
+  if (wanted.includes('cpu')) tryWrite(tree, `${hostDir}/cpu.weight`, String(MODULES_CPU_PERCENT));
   for (const name of enabledIn(tree, `${hostDir}/cgroup.controllers`)) {
     if (wanted.includes(name)) tryWrite(tree, `${hostDir}/cgroup.subtree_control`, `+${name}`);
   }

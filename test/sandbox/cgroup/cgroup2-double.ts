@@ -50,7 +50,7 @@ export function createCgroup2Double(options: {
         files.set('memory.max', 'max\n').set('memory.swap.max', 'max\n').set('memory.oom.group', '0\n');
         files.set('memory.current', '0\n').set('memory.events', 'low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\n');
       }
-      if (controllers.includes('cpu')) files.set('cpu.max', 'max 100000\n');
+      if (controllers.includes('cpu')) files.set('cpu.max', 'max 100000\n').set('cpu.weight', '100\n');
       files.set('cpu.stat', 'usage_usec 0\nuser_usec 0\n');
       if (controllers.includes('pids')) files.set('pids.max', 'max\n').set('pids.events', 'max 0\n');
     }

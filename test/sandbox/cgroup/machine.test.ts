@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createSilentLogger } from '../../../src/core/logger.js';
@@ -86,6 +87,23 @@ describe.skipIf(skip)('control groups of this machine', () => {
     const before = group.usage().cpuMs ?? 0;
     await run(group, 'timeout 0.5 bash -c "while :; do :; done"');
     expect((group.usage().cpuMs ?? 0) - before).toBeGreaterThan(0);
+  });
+
+  it('C144: leave the host before all of them where they want the processor at the same time', async () => {
+    const groups = await openGroups();
+    const group = await groups.create('a-1', DEFAULT_LIMITS);
+    // the one of the processor stands in a hierarchy of version 1 or in the only one of version 2
+    const above = group.joinFiles.map((file) => join(dirname(file), '..'));
+    const weights = above.flatMap((dir) =>
+      [
+        ['cpu.shares', 256],
+        ['cpu.weight', 25],
+      ].flatMap(([file, weight]) =>
+        existsSync(join(dir, String(file))) ? [[Number(readFileSync(join(dir, String(file)), 'utf8')), weight]] : [],
+      ),
+    );
+    expect(weights.length).toBe(groups.powers.cpu === undefined ? 0 : 1);
+    for (const [is, wanted] of weights) expect(is).toBe(wanted);
   });
 
   it('C143: know, kill and remove all members, those that left their parents too', async () => {

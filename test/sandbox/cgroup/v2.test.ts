@@ -44,6 +44,9 @@ describe('control groups of version 2, on a double of the kernel', () => {
     expect(read('cpu.max')).toBe('25000 100000');
     group?.setCpuPercent(undefined);
     expect(read('cpu.max')).toBe('max 100000');
+    // all modules together weigh less than the host beside them (100), and each as much as another
+    expect(tree.read(`${HOME}/modhost-host1/cpu.weight`)?.trim()).toBe('25');
+    expect(read('cpu.weight')).toBe('100');
     // nothing above the own group was written to
     expect(tree.writes.every((write) => write.startsWith(`${HOME}/`))).toBe(true);
   });
