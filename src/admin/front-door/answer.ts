@@ -1,6 +1,6 @@
 import type { ErrorReason, HostError } from '../../contract/error.js';
 import { printableLine } from '../../core/printable.js';
-import { CODE, type Dialect, type WrittenCall } from './request.js';
+import { CODE, type WrittenCall } from './request.js';
 
 /** JSON as text, or as the bytes that somebody else has written. */
 export type JsonPiece = string | Uint8Array;
@@ -66,22 +66,28 @@ export function failureAnswer({ reason, message, retryAfterMs }: HostError): Cal
   return errorAnswer(codeOf(reason), message, JSON.stringify(data));
 }
 
-/** The answer to one call as its dialect has it. */
+/** The answer to one call as its dialect has it; it has an `id` only where the call had one. */
 export function answerText({ dialect, id }: Pick<WrittenCall, 'dialect' | 'id'>, answer: CallAnswer): JsonPiece[] {
+  const end = id === undefined ? '}' : `,"id":${id}}`;
   if (dialect === '2.0') {
     const head = '{"jsonrpc":"2.0",';
-    return 'result' in answer
-      ? [`${head}"result":`, answer.result, `,"id":${id}}`]
-      : [`${head}"error":`, answer.error, `,"id":${id}}`];
+    return 'result' in answer ? [`${head}"result":`, answer.result, end] : [`${head}"error":`, answer.error, end];
   }
   return 'result' in answer
-    ? ['{"result":', answer.result, `,"error":null,"id":${id}}`]
-    : ['{"result":null,"error":', answer.error, `,"id":${id}}`];
+    ? ['{"result":', answer.result, `,"error":null${end}`]
+    : ['{"result":null,"error":', answer.error, end];
 }
 
-/** HTTP status of a request with one call. @see Bitcoin Core, src/httprpc.cpp, JSONErrorReply */
-export function httpStatusOf(dialect: Dialect, answer: CallAnswer): number {
-  if (dialect === '2.0' || 'result' in answer) return 200;
+/**
+ * HTTP status of a request with one call: a call in the dialect 2.0 that could be made is always well, whatever it said.
+ *
+ * @see Bitcoin Core, src/httprpc.cpp, JSONErrorReply and ExecuteHTTPRPC
+ */
+export function httpStatusOf(
+  { dialect, refusal }: Pick<WrittenCall, 'dialect' | 'refusal'>,
+  answer: CallAnswer,
+): number {
+  if ('result' in answer || (dialect === '2.0' && refusal === undefined)) return 200;
   if (answer.code === CODE.INVALID_REQUEST) return 400;
   return answer.code === CODE.METHOD_NOT_FOUND ? 404 : 500;
 }

@@ -179,10 +179,11 @@ async function answerAll(
       'the answers of this request are too large together; ask for less at a time',
     );
     const answer: CallAnswer = bytes > MAX_ANSWER_BYTES ? full : await dispatch(call, user, signal);
-    if (call.notification) continue;
+    // as Bitcoin Core: a notification that breaks the protocol is told so when it comes alone
+    if (call.notification && (batch || call.refusal === undefined)) continue;
     const pieces = answerText(call, answer);
     for (const piece of pieces) bytes += piece.length;
-    if (!batch) status = httpStatusOf(call.dialect, answer);
+    if (!batch) status = httpStatusOf(call, answer);
     answers.push(pieces);
   }
   if (!batch) return { status, pieces: answers[0] ?? [] };

@@ -1,7 +1,12 @@
 import { type JsonSpan, jsonItems, jsonKind, jsonMembers, jsonSpan } from '../../core/json-text.js';
 import { MAX_BATCH_CALLS, MAX_ID_BYTES, MAX_METHOD_CHARS } from './limits.js';
 
-/** How an answer is put. `legacy` is what Bitcoin Core speaks with clients that do not say "jsonrpc": "2.0". */
+/**
+ * How an answer is put. `legacy` is what Bitcoin Core speaks with clients that do not say "jsonrpc": "2.0". Which is which,
+ * and what breaks the protocol in which words, is as in Bitcoin Core 28 and newer.
+ *
+ * @see Bitcoin Core, src/rpc/request.cpp (JSONRPCRequest::parse) and doc/JSON-RPC-interface.md
+ */
 export type Dialect = '2.0' | 'legacy';
 
 /** Codes of the protocol itself. @see JSON-RPC 2.0, section 5.1 */
@@ -22,9 +27,9 @@ export interface Refusal {
 /** One call as it was written. */
 export interface WrittenCall {
   readonly dialect: Dialect;
-  /** JSON text, echoed as it is; `null` when there was none. */
-  readonly id: string;
-  /** True when nobody wants an answer: "2.0" without an id. */
+  /** JSON text, echoed as it is; undefined when there was none, and then the answer has none. */
+  readonly id: string | undefined;
+  /** True when nobody wants an answer: "2.0" without an id. One that breaks the protocol is answered all the same, alone. */
   readonly notification: boolean;
   readonly method: string;
   /** JSON text of an array or object; empty when there were none. */
@@ -51,7 +56,9 @@ export function readRequest(body: Uint8Array): WrittenRequest {
   } catch {
     return { batch: false, calls: [refused(CODE.PARSE, 'Parse error')] };
   }
-  if (jsonKind(text, whole.start) !== 'array') return { batch: false, calls: [readCall(text, whole)] };
+  const kind = jsonKind(text, whole.start);
+  if (kind === 'object') return { batch: false, calls: [readCall(text, whole)] };
+  if (kind !== 'array') return { batch: false, calls: [refused(CODE.PARSE, 'Top-level object parse error')] };
   const items = jsonItems(text, whole);
   if (items.length > MAX_BATCH_CALLS) {
     const message = `a batch has at most ${MAX_BATCH_CALLS} calls`;
@@ -87,9 +94,8 @@ function readCall(text: string, span: JsonSpan): WrittenCall {
       : `${doubled} stands there twice`;
   return {
     dialect,
-    id: id === undefined || idFlaw(id) !== undefined ? 'null' : id,
-    // a call that is broken gets its answer even without an id
-    notification: dialect === '2.0' && id === undefined && wrong === undefined,
+    id: idFlaw(id) === undefined ? id : 'null',
+    notification: dialect === '2.0' && id === undefined,
     method: wrong === undefined ? (JSON.parse(method ?? '""') as string) : '',
     params: params === 'null' ? '' : params,
     refusal: wrong === undefined ? undefined : { code: CODE.INVALID_REQUEST, message: wrong },
@@ -99,12 +105,12 @@ function readCall(text: string, span: JsonSpan): WrittenCall {
 function versionFlaw(version: string | undefined): string | undefined {
   if (version === undefined || version === 'null') return undefined;
   if (jsonKind(version) !== 'string') return 'jsonrpc field must be a string';
-  return ['"2.0"', '"1.0"', '"1.1"'].includes(version) ? undefined : 'JSON-RPC version not supported';
+  // older clients say "1.0" here; those of 1.1 say it in `version`, which nobody looks at
+  return ['"2.0"', '"1.0"'].includes(version) ? undefined : 'JSON-RPC version not supported';
 }
 
 function idFlaw(id: string | undefined): string | undefined {
   if (id === undefined) return undefined;
-  if (!['string', 'number', 'null'].includes(jsonKind(id))) return 'id must be a string, a number or null';
   return Buffer.byteLength(id) > MAX_ID_BYTES ? `id has more than ${MAX_ID_BYTES} bytes` : undefined;
 }
 

@@ -70,12 +70,12 @@ describe('both dialects', () => {
   });
 
   it('answers the older ones with result, error and id, and a status of their own', async () => {
-    for (const version of ['', '"jsonrpc":"1.0",', '"jsonrpc":"1.1",', '"version":"1.1",']) {
+    for (const version of ['', '"jsonrpc":"1.0",', '"jsonrpc":null,', '"version":"1.1",', '"version":"2.0",']) {
       const good = await rig.post(`{${version}"id":1,"method":"echo.echo"}`);
       expect([good.status, good.body]).toEqual([200, '{"result":"nothing","error":null,"id":1}\n']);
       const unknown = await rig.post(`{${version}"method":"nope"}`);
       expect(unknown.status).toBe(404);
-      expect(JSON.parse(unknown.body)).toMatchObject({ result: null, error: { code: -32601 }, id: null });
+      expect(unknown.body).toBe('{"result":null,"error":{"code":-32601,"message":"Method not found"}}\n');
       expect((await rig.post(`{${version}"id":1,"method":"echo.own_code"}`)).status).toBe(500);
     }
   });
@@ -87,6 +87,63 @@ describe('both dialects', () => {
     expect(asked.at(-1)).toEqual(['echo.echo', odd]);
     const { body: failed } = await rig.post('{"jsonrpc":"2.0","id":1,"method":"echo.own_code"}');
     expect(failed).toBe('{"jsonrpc":"2.0","error":{"code":42,"message":"out of eggs","data":{"left":0.00}},"id":1}\n');
+  });
+
+  it('tells of calls that break the protocol in their dialect, and with a status in either', async () => {
+    const rows: [body: string, status: number, answer: string][] = [
+      ['{"jsonrpc":"2.0","id":1}', 400, '{"jsonrpc":"2.0","error":{"code":-32600,"message":"Missing method"},"id":1}'],
+      ['{"jsonrpc":"2.0"}', 400, '{"jsonrpc":"2.0","error":{"code":-32600,"message":"Missing method"}}'],
+      [
+        '{"jsonrpc":"2.0","id":1,"method":7}',
+        400,
+        '{"jsonrpc":"2.0","error":{"code":-32600,"message":"Method must be a string"},"id":1}',
+      ],
+      [
+        '{"jsonrpc":"2.0","id":1,"method":"echo.echo","params":1}',
+        400,
+        '{"jsonrpc":"2.0","error":{"code":-32600,"message":"Params must be an array or object"},"id":1}',
+      ],
+      [
+        '{"jsonrpc":2,"method":"echo.echo"}',
+        400,
+        '{"result":null,"error":{"code":-32600,"message":"jsonrpc field must be a string"}}',
+      ],
+      [
+        '{"jsonrpc":"3.0","method":"echo.echo"}',
+        400,
+        '{"result":null,"error":{"code":-32600,"message":"JSON-RPC version not supported"}}',
+      ],
+      ['this is bad', 500, '{"result":null,"error":{"code":-32700,"message":"Parse error"},"id":null}'],
+      ['7', 500, '{"result":null,"error":{"code":-32700,"message":"Top-level object parse error"},"id":null}'],
+      // not told: nobody waits
+      ['[{"jsonrpc":"2.0"}]', 204, ''],
+      [
+        '[{"jsonrpc":"2.0","id":2},{"id":3}]',
+        200,
+        '[{"jsonrpc":"2.0","error":{"code":-32600,"message":"Missing method"},"id":2},' +
+          '{"result":null,"error":{"code":-32600,"message":"Missing method"},"id":3}]',
+      ],
+    ];
+    for (const [body, status, answer] of rows) {
+      const said = await rig.post(body);
+      expect([body, said.status, said.body.trimEnd()]).toEqual([body, status, answer]);
+    }
+  });
+
+  it('echoes an id of any kind, null too: a call with one is no notification', async () => {
+    for (const id of ['null', '"a"', '1.0', '{"a":[1 ]}', '[]', 'true']) {
+      const said = await rig.post(`{"jsonrpc":"2.0","id":${id},"method":"echo.echo","params":[1]}`);
+      expect([said.status, said.body]).toEqual([200, `{"jsonrpc":"2.0","result":[1],"id":${id}}\n`]);
+    }
+  });
+
+  it('makes a notification and says nothing of it, failed or not', async () => {
+    const before = asked.length;
+    for (const method of ['echo.echo', 'echo.own_code', 'nope']) {
+      const said = await rig.post(`{"jsonrpc":"2.0","method":"${method}"}`);
+      expect([said.status, said.body]).toEqual([204, '']);
+    }
+    expect(asked.slice(before).map(([method]) => method)).toEqual(['echo.echo', 'echo.own_code']);
   });
 
   it('answers a batch in its order, and nothing to notifications', async () => {

@@ -24,10 +24,20 @@ def call(method, *params):
         return {"error": {"code": failure.code, "message": failure.message}}
 
 
+def batch(calls):
+    try:
+        return [{"result": result} for result in proxy.batch_(calls)]
+    except JSONRPCException as failure:
+        return {"error": {"code": failure.code, "message": failure.message}}
+    except KeyError as missing:
+        # the client asks for what a good answer in the dialect that it named does not have
+        return {"missing": missing.args[0]}
+
+
 outcomes = []
 for one in asked["calls"]:
     if isinstance(one, list):
         outcomes.append(call(*one))
     else:
-        outcomes.append([{"result": result} for result in proxy.batch_(one["batch"])])
+        outcomes.append(batch(one["batch"]))
 sys.stdout.write(json.dumps(outcomes, default=shown))

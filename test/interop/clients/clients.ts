@@ -29,8 +29,8 @@ export async function clientsPresence(): Promise<ToolPresence> {
 /** One call: a method and its parameters. */
 export type ClientCall = readonly [method: string, ...params: unknown[]];
 
-/** What a client made of it. */
-export type ClientOutcome = { result: unknown } | { error: { code: number; message: string } };
+/** What a client made of it; `missing` names the member of an answer that it stumbled over. */
+export type ClientOutcome = { result: unknown } | { error: { code: number; message: string } } | { missing: string };
 
 /** Makes calls one after the other through a client; a list of calls goes as one batch. */
 export async function runClient(

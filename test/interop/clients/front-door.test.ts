@@ -81,6 +81,21 @@ describe.skipIf(btcdTool.skip || clientsTool.skip)('Bitcoin RPC clients, unchang
     curl({ url: `http://localhost:${door.port}/`, auth: `${door.user}:${door.password}` }, body);
   const atNode = (body: string) => curl({ url: btcd.url, auth: `${btcd.user}:${btcd.pass}`, ca: btcd.certFile }, body);
 
+  it('curl gets batches in the dialect of each call: the older one has both members, as python-bitcoinrpc wants them', async () => {
+    const count = await btcd.rpc<number>('getblockcount');
+    expect(
+      await atDoor(
+        '[{"version":"1.1","id":1,"method":"getblockcount"},{"jsonrpc":"2.0","id":2,"method":"getblockcount"},' +
+          '{"jsonrpc":"2.0","method":"getblockcount"},{"jsonrpc":"1.0","id":3,"method":"stop"}]',
+      ),
+    ).toMatch(
+      new RegExp(
+        `^\\[\\{"result":${count},"error":null,"id":1\\},\\{"jsonrpc":"2.0","result":${count},"id":2\\},` +
+          '\\{"result":null,"error":\\{"code":-32601,[^}]*\\},"id":3\\}\\]\n$',
+      ),
+    );
+  });
+
   it('curl gets of both the same bytes, amounts and failures included', async () => {
     const calls = [
       '"method":"getblockchaininfo"',
@@ -114,7 +129,7 @@ describe.skipIf(btcdTool.skip || clientsTool.skip)('Bitcoin RPC clients, unchang
         ['getblock', blockHash, 1],
         ['poolstats', 'all', 3],
         ['listmodules'],
-        ...(client === 'npm' ? [{ batch: BATCH }] : [['getblockcount'] as const]),
+        { batch: BATCH },
         ...REFUSED,
         ['getblockhash', 999_999],
       ]);
@@ -123,15 +138,21 @@ describe.skipIf(btcdTool.skip || clientsTool.skip)('Bitcoin RPC clients, unchang
       const fee = client === 'npm' ? 0.00001 : '0.00001000';
       expect(pool).toEqual({ result: { asked: ['all', 3], fee } });
       expect(list).toMatchObject({ result: [{ name: 'pool', state: 'RUNNING' }] });
-      // python-bitcoinrpc 1.0 calls its batches "2.0" and then misses the "error" of the older dialect, at Bitcoin Core 28
-      // and newer as well as here
+      // python-bitcoinrpc 1.0 says "jsonrpc": "2.0" in its batches and then takes `error` of every answer, which in that
+      // dialect a good one has neither here nor at Bitcoin Core 28 and newer (src/rpc/request.cpp, JSONRPCReplyObj)
       const batched = [{ result: count }, { result: genesis }, { result: { asked: [7] } }];
-      expect(many).toMatchObject(client === 'npm' ? batched : { result: count });
+      expect(many).toMatchObject(client === 'npm' ? batched : { missing: 'error' });
       expect(refused.slice(0, -1)).toEqual(
         REFUSED.map(() => ({ error: { code: -32601, message: expect.stringContaining('Method not found') } })),
       );
       expect(refused.at(-1)).toMatchObject({ error: { code: expect.any(Number) } });
       expect(await btcd.rpc<number>('getblockcount')).toBe(count);
+    });
+
+    it(`${client}: a failure within a batch is told`, async () => {
+      const [failed] = await runClient(client, door, [{ batch: [['sendtoaddress', 'x', 1], ['getblockcount']] }]);
+      const error = { code: -32601, message: expect.stringContaining('Method not found') };
+      expect(failed).toMatchObject(client === 'npm' ? [{ error }, { result: expect.any(Number) }] : { error });
     });
 
     it(`${client}: a wrong password is told`, async () => {
