@@ -1,15 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import {
-  chmodSync,
-  chownSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'esbuild';
@@ -18,6 +9,7 @@ import { delay } from '../../src/core/delay.js';
 import { groupNameOf } from '../../src/sandbox/cgroup/open.js';
 import { launchWord } from '../../src/sandbox/gate.js';
 import { sandboxToolchain } from '../sandbox/spawn-module.js';
+import { processesWith } from './processes-with.js';
 
 const { skip } = await sandboxToolchain();
 const isRoot = process.getuid?.() === 0;
@@ -69,19 +61,6 @@ setsid "$S" 9998 &
 echo nested
 exec "$S" 9996
 `;
-}
-
-/** Processes of the whole machine with one of these words on their command line; hosts, who carry the script, excepted. */
-function processesWith(words: readonly string[], except: number | undefined): string[] {
-  return readdirSync('/proc').flatMap((name) => {
-    if (!/^[0-9]+$/.test(name) || Number(name) === except) return [];
-    try {
-      const line = readFileSync(`/proc/${name}/cmdline`, 'latin1');
-      return words.some((word) => line.includes(word)) ? [`${name} ${line.replaceAll('\0', ' ')}`] : [];
-    } catch {
-      return [];
-    }
-  });
 }
 
 /** One directory in which one host after the other starts and is killed. */

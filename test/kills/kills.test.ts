@@ -1,0 +1,97 @@
+import { randomBytes } from 'node:crypto';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { goPresence } from '../go/build.js';
+import { sandboxToolchain } from '../sandbox/spawn-module.js';
+import { requireToolchain } from '../toolchain.js';
+import { createLane, type Kill, type Lane, type Tally } from './lane.js';
+import { buildPrograms } from './programs.js';
+
+const KILLS = Number(process.env.MODHOST_TEST_KILLS ?? 50);
+const SEED = Number(process.env.MODHOST_TEST_SEED ?? randomBytes(4).readUInt32LE() >>> 1);
+/** Kills of one slice, which has data directories of its own: of a long run each slice is a test that tells its outcome. */
+const SLICE = 100;
+/** Hosts at a time. */
+const LANES = 3;
+/** Of ten kills, how many come while the host or its module starts. */
+const STARTS_OF_TEN = 3;
+/** Moments at which a kill may come, over the time that it is aimed at. */
+const MOMENTS = 10_000;
+/** Kills after which a line tells how far a run is. */
+const PROGRESS = 25;
+/** Longest time of a kill with its start on a busy machine, milliseconds. */
+const KILL_MS = 10_000;
+/** An ordinary user for a share of the hosts; nothing on a machine is expected to have it. */
+const USER = 4242;
+
+const { skip: noSandbox } = await sandboxToolchain();
+const { skip: noGo } = requireToolchain('go', await goPresence());
+const isRoot = process.getuid?.() === 0;
+
+describe.skipIf(noSandbox || noGo)('C124: a whole host under kill -9', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'mh-kills-'));
+  const lanes = new Set<Lane>();
+  let programs: Awaited<ReturnType<typeof buildPrograms>>;
+
+  beforeAll(async () => {
+    chmodSync(dir, 0o711);
+    programs = await buildPrograms(dir);
+    process.stderr.write(`kills: seed ${SEED}\n`);
+  });
+  afterAll(() => {
+    for (const lane of lanes) lane.dispose();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  const slices = Array.from({ length: Math.ceil(KILLS / SLICE) }, (_, index) => ({
+    slice: index + 1,
+    kills: Math.min(SLICE, KILLS - index * SLICE),
+  }));
+  it.each(slices)(
+    'slice $slice: $kills kills while its module writes 100 times per second lose nothing acknowledged, tear neither batch nor file, and miscount nothing',
+    {
+      timeout: SLICE * KILL_MS,
+    },
+    async ({ slice, kills }) => {
+      const drawn = fc.sample(fc.noBias(fc.tuple(fc.nat(9), fc.nat(MOMENTS))), { seed: SEED + slice, numRuns: kills });
+      const waiting = drawn.map(
+        ([kind, moment]): Kill => ({ during: kind < STARTS_OF_TEN ? 'start' : 'writing', at: moment / MOMENTS }),
+      );
+      const mine = Array.from({ length: LANES }, (_, index) => {
+        const root = mkdtempSync(join(dir, 'l'));
+        const name = `ledger-${randomBytes(6).toString('hex')}`;
+        return createLane({ ...programs, root, name, uid: isRoot && index === 0 ? USER : undefined });
+      });
+      for (const lane of mine) lanes.add(lane);
+      let done = 0;
+      await Promise.all(
+        mine.map(async (lane) => {
+          for (let kill = waiting.shift(); kill !== undefined; kill = waiting.shift()) {
+            await lane.killOnce(kill);
+            done += 1;
+            if (done % PROGRESS === 0) process.stderr.write(`kills: slice ${slice}, ${done} of ${kills}\n`);
+          }
+          await lane.finish();
+        }),
+      );
+      const total = mine.map(({ tally }) => tally).reduce(sum);
+      const perSecond = Math.round((total.stored / total.writingMs) * 1_000);
+      process.stderr.write(`kills: slice ${slice}, ${JSON.stringify({ ...total, perSecond })}\n`);
+      expect(total.kills).toBe(kills);
+      // the kills did hit what they aimed at
+      expect(total.starting).toBeGreaterThan(kills / 20);
+      expect(total.writing).toBeGreaterThan(kills / 3);
+      expect(total.stored).toBeGreaterThan(kills);
+      expect(total.filed).toBeGreaterThan(kills / 3);
+      expect(total.staged).toBeGreaterThan(kills / 3);
+    },
+  );
+});
+
+function sum(one: Tally, other: Tally): Tally {
+  const added = Object.entries(one).map(([key, value]) => [key, value + other[key as keyof Tally]]);
+  return Object.fromEntries(added) as Tally;
+}
