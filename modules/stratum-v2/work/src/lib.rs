@@ -1,7 +1,28 @@
 //! What there is to mine: templates of the node in the form of Stratum V2, and the way back from a solution to a block.
 //!
 //! Knows neither the host nor a miner. The module hands in what the node says ([`WorkBook::on_tip`], [`WorkBook::on_template`]);
-//! pool and template provider follow [`WorkBook::watch`], whose newest value is all that a slow follower needs.
+//! pool and template provider follow [`WorkBook::watch`], whose newest value is all that a slow follower needs. A header that
+//! meets the target becomes a block by [`WorkBook::solve`].
+
+mod additional;
+mod book;
+mod coinbase;
+mod merkle;
+mod remembered;
+mod select;
+mod solve;
+mod template;
+
+pub use additional::{
+    AdditionalError, AdditionalOutput, MAX_ADDITIONAL_BYTES, MAX_ADDITIONAL_BYTES_PER_OWNER,
+    MAX_ADDITIONAL_OUTPUTS_PER_OWNER, MAX_ADDITIONAL_OWNERS, MAX_ADDITIONAL_SIGOP_COST,
+};
+pub use book::{View, WorkBook, WorkOptions};
+pub use coinbase::CoinbaseLock;
+pub use remembered::{Lookup, MAX_TEMPLATES};
+pub use select::{Constraints, ConstraintsError};
+pub use solve::{ROLLABLE_VERSION_BITS, SolveError};
+pub use template::TemplateError;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,8 +41,20 @@ pub struct NodeTip {
     pub height: u32,
     /// Earliest time of the block, Unix seconds.
     pub min_time_unix_s: u32,
-    /// Subsidy, satoshis.
+    /// Subsidy alone, satoshis: fees are reckoned from the transactions, so that those left out take theirs along. From a
+    /// template that tells only subsidy plus fees, [`NodeTip::subsidy`] reckons it.
     pub coinbase_value_sats: u64,
+}
+
+impl NodeTip {
+    /// The subsidy in the coinbase value of a template with these transactions; none when the fees exceed the value.
+    pub fn subsidy(coinbase_value_sats: u64, transactions: &[NodeTransaction]) -> Option<u64> {
+        transactions
+            .iter()
+            .try_fold(coinbase_value_sats, |rest, transaction| {
+                rest.checked_sub(transaction.fee_sats)
+            })
+    }
 }
 
 /// One transaction of a template.
@@ -68,8 +101,8 @@ pub struct Template {
     pub height: u32,
     /// As Template Distribution carries it. `future_template` is false here; whoever sends it sets it.
     pub message: NewTemplateOwned,
-    /// All of the block but the coinbase, in order.
-    pub transactions: Arc<[NodeTransaction]>,
+    /// All of the block but the coinbase, in order. Templates share what they have in common.
+    pub transactions: Arc<[Arc<NodeTransaction>]>,
 }
 
 /// What is to be mined now.
@@ -95,7 +128,7 @@ pub struct Solution {
     pub version: u32,
     pub header_timestamp: u32,
     pub header_nonce: u32,
-    /// Serialised, with witness where the template commits to witnesses.
+    /// Serialised, with or without the witness: every template commits to witnesses by a reserved value of 32 zero bytes.
     pub coinbase_tx: Vec<u8>,
 }
 
