@@ -1222,7 +1222,9 @@ export const RpcServiceService = {
   /**
    * RegisterCoreOverride answers one of the node's own methods instead of the node. Only methods of the host's allow-list
    * that the manifest names in `rpc_overrides` can be had; methods that move money, submit, ban or stop are never on that
-   * list. The first module that asks holds it.
+   * list. The first module that asks holds it. While it does the node is not asked, whatever the module answers: its
+   * failures are the caller's. When the module gives the method back or its session ends, the node answers again if the
+   * operator hands the method on to it, and nobody if not.
    *
    * Errors: MISSING_PERMISSION (ask for register_rpc_endpoint); RESERVED_NAME (not on the allow-list, or not in the
    * manifest); NAME_TAKEN (another module holds it); QUOTA_EXCEEDED (more than `Limits.max_rpc_endpoints`).
@@ -1294,7 +1296,9 @@ export interface RpcServiceServer extends UntypedServiceImplementation {
   /**
    * RegisterCoreOverride answers one of the node's own methods instead of the node. Only methods of the host's allow-list
    * that the manifest names in `rpc_overrides` can be had; methods that move money, submit, ban or stop are never on that
-   * list. The first module that asks holds it.
+   * list. The first module that asks holds it. While it does the node is not asked, whatever the module answers: its
+   * failures are the caller's. When the module gives the method back or its session ends, the node answers again if the
+   * operator hands the method on to it, and nobody if not.
    *
    * Errors: MISSING_PERMISSION (ask for register_rpc_endpoint); RESERVED_NAME (not on the allow-list, or not in the
    * manifest); NAME_TAKEN (another module holds it); QUOTA_EXCEEDED (more than `Limits.max_rpc_endpoints`).
@@ -1365,7 +1369,9 @@ export interface RpcServiceClient extends Client {
   /**
    * RegisterCoreOverride answers one of the node's own methods instead of the node. Only methods of the host's allow-list
    * that the manifest names in `rpc_overrides` can be had; methods that move money, submit, ban or stop are never on that
-   * list. The first module that asks holds it.
+   * list. The first module that asks holds it. While it does the node is not asked, whatever the module answers: its
+   * failures are the caller's. When the module gives the method back or its session ends, the node answers again if the
+   * operator hands the method on to it, and nobody if not.
    *
    * Errors: MISSING_PERMISSION (ask for register_rpc_endpoint); RESERVED_NAME (not on the allow-list, or not in the
    * manifest); NAME_TAKEN (another module holds it); QUOTA_EXCEEDED (more than `Limits.max_rpc_endpoints`).
