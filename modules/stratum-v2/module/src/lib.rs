@@ -4,4 +4,8 @@
 //! The way in for the composition: [`config::Config::parse`], [`keys::load_or_make`], [`ledger::Ledger::open`],
 //! [`accounts::Accounts`] (the pool's [`pool::Books`]), [`api::Api`]. What they need of the host stands in [`ports`].
 
+pub mod ledger;
+#[cfg(test)]
+mod memory;
+pub mod metrics;
 pub mod ports;
