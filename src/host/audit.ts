@@ -33,7 +33,10 @@ export interface Audit {
 
 /** Makes an audit; equal records of one second become one entry with their count, so that a flood stays readable. */
 export function createAudit(clock: Clock): Audit {
-  const entries = createFeed<AuditEntry>({ maxItems: AUDIT_ENTRIES, maxWeight: AUDIT_ENTRIES, weigh: () => 1 });
+  const entries = createFeed<AuditEntry>({
+    ...{ maxItems: AUDIT_ENTRIES, maxWeight: AUDIT_ENTRIES, weigh: () => 1 },
+    sourceOf: ({ module }) => module,
+  });
   const folding = new Map<string, { entry: AuditEntry; timer: NodeJS.Timeout }>();
   let sequence = 0n;
   const write = (entry: AuditEntry): void => {

@@ -17,7 +17,7 @@ export const LOG_BYTES_PER_SECOND = 1024 * 1024;
 /** Longest line, bytes; what is beyond is cut. */
 export const MAX_LOG_LINE_BYTES = 8 * 1024;
 /** Least price of a line, bytes: what its record costs around the text. A flood of empty lines must not be cheap. */
-const LINE_PRICE = 128;
+const LINE_PRICE = 256;
 /** Longest name of the part of a module that speaks, bytes. */
 const MAX_TARGET_BYTES = 256;
 /** Longest name of a field, bytes. */
@@ -49,7 +49,10 @@ export interface LogBook {
 
 /** Makes a log book that passes every line on to `logger`. */
 export function createLogBook(logger: Logger, clock: Clock): LogBook {
-  const lines = createFeed<LogLine>({ maxItems: LOG_LINES, maxWeight: LOG_CHARS, weigh: weighLine });
+  const lines = createFeed<LogLine>({
+    ...{ maxItems: LOG_LINES, maxWeight: LOG_CHARS, weigh: weighLine },
+    sourceOf: ({ module }) => module,
+  });
   const push = (line: Omit<LogLine, 'timeUnixMs'>): void => lines.push({ ...line, timeUnixMs: BigInt(clock.unixMs()) });
 
   const forModule = (moduleId: string, bytesPerSecond: number, redactor?: Redactor): ModuleLog => {

@@ -3,6 +3,12 @@ import { createFeed } from '../../src/core/feed.js';
 
 const all = (): boolean => true;
 
+/** An item of one of several sources. */
+interface Line {
+  source: string;
+  n: number;
+}
+
 describe('a feed', () => {
   it('forgets the oldest items beyond its number', () => {
     const feed = createFeed<number>({ maxItems: 3, maxWeight: Number.POSITIVE_INFINITY, weigh: () => 1 });
@@ -29,6 +35,27 @@ describe('a feed', () => {
     expect((await next).value?.items[0]).toBe(4 + 1_996 - 1_000);
     end.abort();
     expect((await reader.next()).done).toBe(true);
+  });
+
+  it('C158: forgets of the source that holds most, in its memory and for a slow reader; keeps the order over all', async () => {
+    const bounds = { maxItems: 2_000, maxWeight: 10_000, weigh: ({ n }: Line) => (n % 2 === 0 ? 3 : 7) };
+    const feed = createFeed<Line>({ ...bounds, sourceOf: ({ source }) => source });
+    const reader = feed.follow(all, new AbortController().signal);
+    const first = reader.next();
+    for (let n = 0; n < 50_000; n += 1) {
+      feed.push({ source: 'flood', n });
+      if (n % 1_000 === 0) for (const source of ['a', 'b']) feed.push({ source, n });
+    }
+    const kept = feed.tail(10_000, all);
+    for (const source of ['a', 'b']) expect(kept.filter((line) => line.source === source)).toHaveLength(50);
+    expect(kept.filter(({ source }) => source === 'flood').length).toBeGreaterThan(1_800);
+    expect(kept.length).toBeLessThanOrEqual(2_000);
+    expect(kept.map(({ n }) => n)).toEqual(kept.map(({ n }) => n).sort((x, y) => x - y));
+    const { items, lost } = (await first).value as { items: Line[]; lost: number };
+    for (const source of ['a', 'b']) expect(items.filter((line) => line.source === source)).toHaveLength(50);
+    expect(items.length + lost).toBe(50_100);
+    feed.push({ source: 'b', n: 50_001 });
+    expect(feed.tail(1, all)).toEqual([{ source: 'b', n: 50_001 }]);
   });
 
   it('ends its followers when it closes', async () => {

@@ -6,7 +6,7 @@ import { createHost } from '../../src/host/host.js';
 import { createDevchain } from '../../src/node/devchain/devchain.js';
 
 /**
- * A whole host in one directory, whose `m` holds one module. It loads the module and says `loaded`, or `failed` and why; at
+ * A whole host in one directory, whose `m` holds one module. It says `starting` and `started`, loads the module and says `loaded`, or `failed` and why; at
  * `stop` on its standard input it stops and says `stopped`.
  */
 const [root = '', name = ''] = process.argv.slice(2);
@@ -39,7 +39,9 @@ process.stdin.on('data', async (bytes: Buffer) => {
   say('stopped');
   process.exit(0);
 });
+say('starting');
 await host.start();
+say('started');
 host.load(name).then(
   () => say('loaded'),
   (error: { reason?: string; message?: string }) => say(`failed ${error.reason} ${error.message}`),

@@ -23,7 +23,7 @@ const WRITING_MS = 400;
 const FIRST_START_MS = 2_000;
 const BEYOND_START = 1.1;
 /** A host whose module does not find its data again has failed, milliseconds. */
-const START_TIMEOUT_MS = 60_000;
+const START_TIMEOUT_MS = 240_000;
 /** Host's death to the last process gone: the promise of the founding document's containment. */
 const GONE_WITHIN_MS = 2_000;
 /** How calls fail under a module whose host goes. */
