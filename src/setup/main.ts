@@ -13,13 +13,14 @@ import { OLDEST_NODE } from './pins.js';
 import { product } from './product.js';
 import { pythonExample } from './python-example.js';
 import { type Outcome, perform, type Step } from './step.js';
+import { stratumModule } from './stratum-module.js';
 import { createTerminal, seconds, type Terminal } from './terminal.js';
 import { testTools } from './test-tools.js';
 import { typescriptExample } from './typescript-example.js';
 
 const USAGE = `usage: npm run setup -- [--yes] [--ci]
 
-Installs the system packages that are missing, builds modhost and those example modules whose toolchain is here.
+Installs the system packages that are missing, builds modhost and those modules whose toolchain is here.
 
   --yes   install missing packages without asking (bubblewrap and util-linux; python3-venv and golang-go
           with the languages they bring, so that the examples in Python and Go can be built)
@@ -77,6 +78,7 @@ async function setup(args: readonly string[], terminal: Terminal): Promise<numbe
     () => typescriptExample(root),
     () => pythonExample(root),
     () => goExample(root),
+    () => stratumModule(root),
     ...(options.ci ? testTools(root).map((step) => () => step) : []),
   ];
   for (const step of steps) outcomes.push(await perform(await step(), terminal));

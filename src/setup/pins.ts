@@ -15,5 +15,8 @@ export const PROTOC_GEN_GO_GRPC_VERSION = 'v1.3.0';
 /** Oldest Go that builds the example, as major and minor number: what Debian 12 ships. */
 export const OLDEST_GO = [1, 19] as const;
 
+/** Oldest Rust that builds the Stratum V2 module, as `rust-version` in its Cargo.toml says. */
+export const OLDEST_RUST = [1, 88] as const;
+
 /** Oldest Node that runs the host, as `engines` in package.json says. */
 export const OLDEST_NODE = [20, 19] as const;

@@ -3,7 +3,15 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, wri
 import { dirname, join, relative } from 'node:path';
 
 /** Folders that hold results, never inputs. */
-const RESULT_FOLDERS: ReadonlySet<string> = new Set(['node_modules', 'dist', 'build', 'vendor', 'gen', '__pycache__']);
+const RESULT_FOLDERS: ReadonlySet<string> = new Set([
+  'node_modules',
+  'dist',
+  'build',
+  'vendor',
+  'gen',
+  'target',
+  '__pycache__',
+]);
 
 /** Remembers which inputs a result was made from, so that the next setup does only what changed. */
 export interface Stamp {
