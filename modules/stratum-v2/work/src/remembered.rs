@@ -63,10 +63,4 @@ impl Remembered {
             .get(&id)
             .ok_or((1..=self.last_id).contains(&id))
     }
-
-    /// How many are kept.
-    #[cfg(test)]
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
 }

@@ -69,7 +69,6 @@ pub(crate) fn solve(entry: &Entry, solution: &Solution) -> Result<SolvedBlock, S
         return Err(SolveError::BadTime);
     }
     let coinbase = checked_coinbase(entry, &solution.coinbase_tx)?;
-    let path: Vec<[u8; 32]> = entry.path();
     let header = Header {
         version: Version::from_consensus(solution.version as i32),
         prev_blockhash: BlockHash::from_byte_array(tip.previous_hash),
@@ -172,9 +171,13 @@ fn assemble(entry: &Entry, header: &Header, coinbase: &Transaction) -> Bytes {
 }
 
 impl Entry {
-    /// Merkle path of the coinbase.
-    fn path(&self) -> Vec<[u8; 32]> {
-        merkle::path(self.template.transactions.iter().map(|one| one.txid))
+    /// Merkle root of the block with this coinbase.
+    fn root(&self, coinbase: [u8; 32]) -> [u8; 32] {
+        let siblings = self.template.message.merkle_path.iter();
+        merkle::root(
+            coinbase,
+            siblings.map(|sibling| sibling.as_bytes().try_into().expect("a hash has 32 bytes")),
+        )
     }
 
     /// Outputs that the template wants at the end of the coinbase.
