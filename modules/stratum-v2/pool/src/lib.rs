@@ -2,6 +2,27 @@
 //!
 //! Knows no host: what must outlive the process goes through [`Books`].
 
+mod acks;
+mod channel;
+mod channels;
+mod config;
+mod requests;
+mod serve;
+mod session;
+mod share;
+mod shared;
+mod stats;
+
+pub use acks::NOT_RECORDED;
+pub use config::{
+    ConfigError, EXTRANONCE_BYTES, MAX_MINER_BYTES, MAX_TAG_BYTES, PoolConfig, SERVER_PREFIX_BYTES,
+};
+pub use requests::{NO_WORK, TOO_MANY_SHARES};
+pub use serve::Pool;
+pub use stats::{ChannelKind, ChannelStats, ConnectionStats, HASHES_PER_DIFFICULTY, Stats};
+
+pub(crate) use stratum_core::mining_sv2::ERROR_CODE_SUBMIT_SHARES_INVALID_CHANNEL_ID as INVALID_CHANNEL_ID;
+
 use std::net::SocketAddr;
 
 /// A share that met its channel's target.

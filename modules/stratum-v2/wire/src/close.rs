@@ -51,8 +51,6 @@ close_reasons! {
     SlowReader => "slow-reader",
     /// There was no work to give it in time.
     NoWork => "no-work",
-    /// It sent more shares on one tip than duplicates can be told apart in.
-    TooManyShares => "too-many-shares",
     /// This server could not go on with it; no fault of the peer.
     Internal => "internal",
     /// This server is shutting down.
