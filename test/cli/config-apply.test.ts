@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { parseManifest } from '../../src/manifest/parse.js';
@@ -17,7 +17,11 @@ const PLANTED = [
 ];
 const HALVES = PLANTED.flatMap((secret) => [secret, secret.slice(0, 12), secret.slice(-12)]);
 
+/** Rest between two looks at all processes, milliseconds. */
+const LOOK_EVERY_MS = 50;
+
 const place = createPlace();
+const watch = watchProcesses();
 const ask = createAsker(place);
 let host: Started;
 let seen = '';
@@ -36,6 +40,8 @@ level = "trace"
 format = "json"
 [sandbox]
 minimum = "none"
+[modules.neighbour]
+unsigned = true
 [modules.leaker]
 unsigned = true
 ${table}
@@ -74,11 +80,19 @@ token = { type = "string", secret = true }
 plain = { type = "string", secret = true }
 `,
     );
+    const beside = join(place.dir, 'm', 'neighbour');
+    mkdirSync(beside, { recursive: true });
+    copyFileSync(new URL('../host/modules/main.mjs', import.meta.url), join(beside, 'main.mjs'));
+    place.write(
+      'm/neighbour/module.toml',
+      'name = "neighbour"\nversion = "1.0.0"\n[run]\ncommand = ["node", "/module/main.mjs"]\nenv = { BEHAVIOUR = "handshake ready" }\n',
+    );
     config(`config = { plain = "${PLANTED[2]}" }`);
     host = place.start('run');
-    await host.until('"msg":"loaded"');
+    await host.until(/"msg":"loaded"[\s\S]*"msg":"loaded"/);
   });
   afterAll(async () => {
+    watch.stop();
     vi.unstubAllEnvs();
     await place.dispose();
   });
@@ -151,7 +165,29 @@ plain = { type = "string", secret = true }
     expect((await modhost('list')).out).toContain('leaker');
   });
 
-  it('C157: a planted secret is in no log, status, answer, audit, diagnosis, file or environment', async () => {
+  it('C157: a planted secret is in no environment and no command line: not of its module, another one, the sandbox, the host', async () => {
+    // a module that starts anew goes through all that a start goes through
+    expect((await modhost('reload', 'leaker')).code).toBe(0);
+    const below = descendants(processes(), host.pid);
+    const isRoot = process.getuid?.() === 0;
+    for (const module of ['leaker', 'neighbour']) {
+      const own = below.filter(({ environment }) => environment.includes(`MODHOST_MODULE_ID=${module}`));
+      // an ordinary user may not look into a sandbox
+      if (isRoot) expect(own.length, `no process of ${module} was found`).toBeGreaterThan(0);
+    }
+    expect(below.length).toBeGreaterThanOrEqual(2);
+    watch.stop();
+    for (const { pid, commandLine, environment } of watch.seen.values()) {
+      // that one the operator has put into the environment of the host by himself, and it goes no further
+      const given = pid === host.pid || isLoader(commandLine) ? `LEAKER_TOKEN=${PLANTED[1]}` : '';
+      const shown = `${commandLine}\0${environment}\0`.replace(`${given}\0`, '');
+      for (const half of HALVES)
+        expect(shown.includes(half), `process ${pid} ${commandLine} shows a secret`).toBe(false);
+    }
+    expect([...watch.seen.values()].filter(({ pid }) => pid === host.pid)).not.toEqual([]);
+  });
+
+  it('C157: a planted secret is in no log, status, answer, audit, diagnosis or file', async () => {
     config(`config = { plain = "${PLANTED[2]}", label = "crash" }`);
     expect((await modhost('config', 'apply')).code).toBe(0);
     await host.until('exited with code 3');
@@ -172,12 +208,7 @@ plain = { type = "string", secret = true }
       expect(host.out()).toContain(`${words} {`);
     host.kill('SIGTERM');
     const { out, err } = await host.ended;
-    for (const [what, text] of Object.entries({
-      commands: seen,
-      host: out + err,
-      ...filesOf(place.dir),
-      ...commandLines(),
-    })) {
+    for (const [what, text] of Object.entries({ commands: seen, host: out + err, ...filesOf(place.dir) })) {
       for (const half of HALVES) expect(text.includes(half), `${what} holds a secret`).toBe(false);
     }
   });
@@ -194,16 +225,49 @@ function filesOf(dir: string): Record<string, string> {
   );
 }
 
-/** Command lines of all processes: everybody on the machine can read them. */
-function commandLines(): Record<string, string> {
-  const pids = readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name) && existsSync(`/proc/${name}/cmdline`));
-  return Object.fromEntries(
-    pids.map((pid) => {
-      try {
-        return [`command line of ${pid}`, readFileSync(`/proc/${pid}/cmdline`, 'latin1')] as const;
-      } catch {
-        return [pid, ''] as const;
-      }
-    }),
-  );
+/** What the system tells of a process to its owner and to root; the command line to everybody. */
+interface Shown {
+  readonly pid: number;
+  readonly parent: number;
+  readonly commandLine: string;
+  readonly environment: string;
+}
+
+/** True for the compiler of the loader by which the tests run the host from its sources: no part of the host. */
+const isLoader = (commandLine: string): boolean => commandLine.includes('/esbuild');
+
+/** All processes that there are now, as far as this user may look. */
+function processes(): Shown[] {
+  const read = (pid: string, file: string): string => {
+    try {
+      return readFileSync(`/proc/${pid}/${file}`, 'latin1');
+    } catch {
+      return '';
+    }
+  };
+  return readdirSync('/proc')
+    .filter((name) => /^[0-9]+$/.test(name))
+    .map((pid) => ({
+      pid: Number(pid),
+      // behind the name, which may hold anything
+      parent: Number(read(pid, 'stat').replace(/^.*\) \S+ (\d+) .*$/s, '$1')),
+      commandLine: read(pid, 'cmdline'),
+      environment: read(pid, 'environ'),
+    }));
+}
+
+/** Those of them that a process has started, and what those have started. */
+function descendants(all: readonly Shown[], pid: number): Shown[] {
+  const own = all.filter(({ parent }) => parent === pid);
+  return own.flatMap((one) => [one, ...descendants(all, one.pid)]);
+}
+
+/** Looks at every process again and again, so that one that lives for a moment is seen too. */
+function watchProcesses(): { seen: Map<string, Shown>; stop(): void } {
+  const seen = new Map<string, Shown>();
+  const look = (): void => {
+    for (const one of processes()) seen.set(`${one.pid} ${one.commandLine} ${one.environment.length}`, one);
+  };
+  const timer = setInterval(look, LOOK_EVERY_MS);
+  return { seen, stop: () => clearInterval(timer) };
 }

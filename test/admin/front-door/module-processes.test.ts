@@ -153,7 +153,11 @@ describe.skipIf(skip || skipStubs)('modules with processes of their own behind t
       expect((await ask('x')).result).toMatchObject({ by: 'first' });
       const before = atNode();
       expect((await ask('die')).error).toMatchObject({ code: -32000, data: { reason: 'MODULE_UNAVAILABLE' } });
-      await until('the end of its session', async () => atNode() > before || (await ask('x'), atNode() > before));
+      const isBack = async (): Promise<boolean> => {
+        await ask('x');
+        return atNode() > before;
+      };
+      await expect.poll(isBack, { timeout: 20_000 }).toBe(true);
       await rig.host.reload('rival');
       expect((await ask('x')).result).toEqual({ by: 'rival', params: ['x'] });
       await rig.host.unload('rival');
