@@ -77,6 +77,8 @@ clients! {
     module_client: ModuleServiceClient;
     /// Stubs of `MiningService`.
     mining_client: MiningServiceClient;
+    /// Stubs of `ChainService`.
+    chain_client: ChainServiceClient;
     /// Stubs of `LogService`.
     log_client: LogServiceClient;
     /// Stubs of `EventService`.

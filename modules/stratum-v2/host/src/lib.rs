@@ -12,13 +12,26 @@ mod call;
 mod connect;
 mod environment;
 mod error;
+mod invocation;
+mod log;
+mod mining;
+mod publish;
+mod register;
 mod retry;
+mod serve;
+mod signal;
 mod storage;
 
 pub use connect::Host;
 pub use environment::Environment;
 pub use error::{HostError, Reason};
+pub use invocation::{Context, Failure, Handler};
+pub use log::{Fields, Log, LogPump};
+pub use mining::{TemplateNews, Verdict};
+pub use publish::Publisher;
 pub use retry::{Backoff, retrying};
+pub use serve::ServeEnd;
+pub use signal::asked_to_end;
 pub use storage::{Batch, Entries, Range, Storage, Tree};
 
 /// The contract as generated from `proto/`, nested as its packages are.
