@@ -143,6 +143,11 @@ impl Connection {
         self.send(AnyMessageOwned::TemplateDistribution(message))
     }
 
+    /// Bytes queued and not yet taken for writing. A role whose answers are large pauses reading by it.
+    pub fn queued_bytes(&self) -> usize {
+        self.link.queued_bytes.load(Ordering::Relaxed)
+    }
+
     /// Why it ended, once it has.
     pub fn reason(&self) -> Option<CloseReason> {
         self.link.reason.get().copied()
