@@ -2,8 +2,12 @@
 //! programs and other modules ask of it. `main.rs` connects it with the host; nothing here speaks gRPC.
 //!
 //! The way in for the composition: [`config::Config::parse`], [`keys::load_or_make`], [`ledger::Ledger::open`],
-//! [`accounts::Accounts`] (the pool's [`pool::Books`]), [`api::Api`]. What they need of the host stands in [`ports`].
+//! [`accounts::Accounts`] (by [`accounts::PoolBooks`] the pool's books), [`api::Api`]. What they need of the host stands in [`ports`].
 
+pub mod accounts;
+pub mod announce;
+pub mod config;
+pub mod keys;
 pub mod ledger;
 #[cfg(test)]
 mod memory;

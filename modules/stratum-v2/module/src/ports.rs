@@ -110,9 +110,7 @@ pub enum Announcement {
         miner: String,
     },
     /// Protocol version is always 2.
-    StratumClientConnected {
-        endpoint: String,
-    },
+    StratumClientConnected { endpoint: String },
     StratumClientDisconnected {
         endpoint: String,
         reason: &'static str,

@@ -15,6 +15,9 @@ use crate::ports::{Fault, Range, Step};
 const PART: usize = 1_000_000;
 /// Parts that a block can have, so that the part's number fits into one byte whatever the operator set as value limit.
 const MAX_PARTS: usize = 255;
+/// Tries to write a block down before it goes out all the same, and the longest pause between two.
+const RECORD_TRIES: u32 = 3;
+const RECORD_PAUSE: Duration = Duration::from_millis(50);
 /// First and longest pause between two tries to write down what the node said.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -94,9 +97,17 @@ impl Ledger {
                 value: bytes.to_vec(),
             });
         }
-        match self.store.write(steps).await {
-            Ok(()) => Recorded::New(key),
-            Err(fault) => Recorded::Unsaved(key, fault),
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.store.write(steps.clone()).await {
+                Ok(()) => return Recorded::New(key),
+                // no longer: the block is to go out
+                Err(fault) if fault.retry && tries < RECORD_TRIES => {
+                    sleep(fault.retry_after.unwrap_or(RECORD_PAUSE).min(RECORD_PAUSE)).await;
+                }
+                Err(fault) => return Recorded::Unsaved(key, fault),
+            }
         }
     }
 

@@ -55,11 +55,6 @@ impl Window {
         self.slots.len() as u64
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
-    }
-
     /// Each miner's part of the newest `count` shares, by the miner's number.
     pub fn parts(&self, count: u64) -> HashMap<u32, Part> {
         if count >= self.len() {
@@ -112,6 +107,6 @@ mod tests {
             )])
         );
         window.drop_oldest(9);
-        assert!(window.is_empty() && window.parts(9).is_empty());
+        assert!(window.len() == 0 && window.parts(9).is_empty());
     }
 }
