@@ -72,10 +72,9 @@ pub(crate) fn solve(entry: &Entry, solution: &Solution) -> Result<SolvedBlock, S
     let header = Header {
         version: Version::from_consensus(solution.version as i32),
         prev_blockhash: BlockHash::from_byte_array(tip.previous_hash),
-        merkle_root: TxMerkleNode::from_byte_array(merkle::root(
-            coinbase.compute_txid().to_byte_array(),
-            path.iter(),
-        )),
+        merkle_root: TxMerkleNode::from_byte_array(
+            entry.root(coinbase.compute_txid().to_byte_array()),
+        ),
         time: solution.header_timestamp,
         bits: CompactTarget::from_consensus(tip.bits),
         nonce: solution.header_nonce,
