@@ -66,7 +66,7 @@ export function statusOf(slot: Slot, { queues, clock, kept, enabled }: StatusFac
             calls: passedCalls(running),
             denied: running.calls.denied,
             limited: running.calls.limited,
-            failed: running.calls.failed,
+            failed: running.calls.refused + running.calls.failed,
             violations: BigInt(running.spawn.session.violations()),
             logDropped: running.log.dropped(),
             connections: running.spawn.connectionCount(),

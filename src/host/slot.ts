@@ -55,8 +55,11 @@ export interface Running {
   progressPercent: number;
   progressMessage: string;
   announced: boolean;
-  /** What the guard decided: calls in all, and of them those refused for want of a permission, for a bound, or otherwise. */
-  calls: { total: bigint; denied: bigint; limited: bigint; failed: bigint };
+  /**
+   * What the guard decided: calls in all, and of them those refused for want of a permission, for a bound, or otherwise;
+   * and how many of those that it let pass have failed.
+   */
+  calls: { total: bigint; denied: bigint; limited: bigint; refused: bigint; failed: bigint };
 }
 
 /** What a module that does not run waits for, to be started by itself. */
@@ -199,7 +202,7 @@ export function isAvailable(slot: Slot | undefined): boolean {
 
 /** Calls of a spawn that the guard has let pass. */
 export function passedCalls({ calls }: Running): bigint {
-  return calls.total - calls.denied - calls.limited - calls.failed;
+  return calls.total - calls.denied - calls.limited - calls.refused;
 }
 
 /** Where a module stands, as sentences say it. */

@@ -3,7 +3,7 @@ import { chmodSync, chownSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { HealthReport } from '../../gen/ts/modhost/v1/health.js';
 import { StopReason } from '../../gen/ts/modhost/v1/invocation.js';
-import { HostError } from '../contract/error.js';
+import { type ErrorReason, HostError } from '../contract/error.js';
 import type { MethodFacts } from '../contract/methods.js';
 import type { StrictWire } from '../contract/strict-wire.js';
 import type { Clock } from '../core/clock.js';
@@ -36,6 +36,8 @@ export const SOCKET_NAME = 'host.sock';
 export const TOKEN_NAME = 'token';
 /** Bytes of randomness in a spawn's name. */
 const INSTANCE_BYTES = 4;
+/** Reasons of services for which a module reached for what is not its own: as worth an entry as what the guard refuses. */
+const TRESPASSES: ReadonlySet<ErrorReason> = new Set(['PATH_ESCAPE', 'MISSING_PERMISSION', 'CALLER_NOT_ALLOWED']);
 /** After the process has ended, how long its last calls may take to leave the socket. */
 const DRAIN_MS = 100;
 /** An external module without any connection for this long has ended; a reconnect takes less. */
@@ -71,6 +73,8 @@ export interface SpawnOptions {
   /** Starts the process; undefined for a module that somebody else starts. */
   launch: ((paths: SpawnPaths) => Promise<RunningProcess>) | undefined;
   onDecision(decision: GuardDecision): void;
+  /** A call that the guard let pass has failed. */
+  onFailed(): void;
   onOpened(claims: HandshakeClaims): void;
   onStarting(percent: number, message: string): void;
 }
@@ -306,6 +310,19 @@ export async function createSpawn(room: SpawnRoom, options: SpawnOptions): Promi
           method: decision.method,
           ...(decision.permission === 'NONE' ? {} : { permissions: [decision.permission] }),
           ...(decision.reason === undefined ? {} : { reason: decision.reason }),
+        });
+      },
+      onFailed({ path, permission }, { reason }) {
+        // what the module itself gave up, or its own end, is no failure of a call
+        if (reason === 'CANCELLED' || session.ended.aborted) return;
+        options.onFailed();
+        if (!TRESPASSES.has(reason)) return;
+        room.audit.record({
+          kind: 'CALL_DENIED',
+          ...note,
+          method: path,
+          reason,
+          ...(permission === 'NONE' ? {} : { permissions: [permission] }),
         });
       },
     });

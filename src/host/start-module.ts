@@ -116,7 +116,7 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
       progressPercent: 0,
       progressMessage: '',
       announced: false,
-      calls: { total: 0n, denied: 0n, limited: 0n, failed: 0n },
+      calls: { total: 0n, denied: 0n, limited: 0n, refused: 0n, failed: 0n },
     };
     let group: ResourceGroup | undefined;
     running.health = hooks.health(running);
@@ -138,7 +138,10 @@ export function createModuleStart(parts: HostParts, confinement: Confinement): M
         if (decision.reason !== undefined) slot.errors.add(decision.reason);
         if (decision.reason === 'RATE_LIMITED' || decision.reason === 'TOO_MANY_CALLS') running.calls.limited += 1n;
         else if (decision.reason === 'MISSING_PERMISSION') running.calls.denied += 1n;
-        else running.calls.failed += 1n;
+        else running.calls.refused += 1n;
+      },
+      onFailed() {
+        running.calls.failed += 1n;
       },
       onOpened(claims) {
         running.sdk = claims.sdk;

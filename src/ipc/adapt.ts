@@ -35,6 +35,8 @@ export interface Lane {
   gate?: LargeMessageGate | undefined;
   /** A call was refused for its volume, by the guard or by its service. */
   onRefused?: (() => void) | undefined;
+  /** A call that the guard let pass has failed, whoever is to blame. */
+  onFailed?: ((facts: MethodFacts, error: HostError) => void) | undefined;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: one adapter serves all methods; ServiceImpl has checked the types
@@ -163,6 +165,7 @@ async function runCall<T>(
     return await work(admission);
   } catch (thrown) {
     const error = HostError.from(thrown);
+    lane.onFailed?.(facts, error);
     if (error.reason === 'INTERNAL')
       lane.log.error({ method: facts.path, err: error.cause ?? error }, 'handler failed');
     throw error;

@@ -1,7 +1,7 @@
 import { createServer, type Socket } from 'node:net';
 import { Server, ServerCredentials, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { InvocationServiceService } from '../../gen/ts/modhost/v1/invocation.js';
-import type { ErrorReason } from '../contract/error.js';
+import type { ErrorReason, HostError } from '../contract/error.js';
 import type { MethodFacts } from '../contract/methods.js';
 import type { ServiceDefinition } from '../contract/service.js';
 import type { StrictWire } from '../contract/strict-wire.js';
@@ -71,6 +71,8 @@ export interface ModuleServerOptions {
   clock: Clock;
   log: Logger;
   audit: (decision: GuardDecision) => void;
+  /** Hears of every call that was let pass and has failed. */
+  onFailed?: ((facts: MethodFacts, error: HostError) => void) | undefined;
   /** Hears the number of connections whenever it changes. */
   onConnections?: ((count: number) => void) | undefined;
   maxConnections?: number | undefined;
@@ -107,6 +109,7 @@ export async function createModuleServer(options: ModuleServerOptions): Promise<
     ...{ guard, statuses: options.statuses, wire: options.wire, methods: options.methods, log },
     gate: createLargeMessageGate(),
     onRefused: turnstile.refused,
+    onFailed: options.onFailed,
   };
   for (const { definition, impl } of options.services) {
     const adapted = adaptService(definition, impl, lane);

@@ -16,7 +16,10 @@ export const AuditKind = {
   HANDSHAKE_REFUSED: 2,
   /** SESSION_CLOSED - A session ended. */
   SESSION_CLOSED: 3,
-  /** CALL_DENIED - A call was refused for a missing permission. */
+  /**
+   * CALL_DENIED - A call was refused for a missing permission, or because it reached for what is not the module's: a path outside its
+   * directory, a module that does not take its calls.
+   */
   CALL_DENIED: 4,
   /** LIMITED - A call or connection was refused because a limit was reached. */
   LIMITED: 5,
