@@ -17,6 +17,8 @@ export interface HostMethodParts {
 export interface HostMethod {
   /** Names of its parameters, as `readParams` takes them. */
   readonly params: readonly string[];
+  /** How many of them, the first ones, must be there. */
+  readonly required: number;
   /** One line for `help`. */
   readonly about: string;
   /** Name of the module that a call concerns, for the audit. */
@@ -40,6 +42,7 @@ export function createHostMethods(parts: HostMethodParts): ReadonlyMap<string, H
   const load = ['name', 'wait'];
   add('loadmodule', {
     params: load,
+    required: 1,
     about: 'Starts a module and waits until it is Ready, or with wait = false not at all.',
     moduleOf: nameIn(load),
     async answer(params) {
@@ -50,6 +53,7 @@ export function createHostMethods(parts: HostMethodParts): ReadonlyMap<string, H
   const unload = ['name', 'cascade'];
   add('unloadmodule', {
     params: unload,
+    required: 1,
     about: 'Stops a module; with cascade = true those that need it as well.',
     moduleOf: nameIn(unload),
     async answer(params) {
@@ -61,12 +65,14 @@ export function createHostMethods(parts: HostMethodParts): ReadonlyMap<string, H
   const named = ['name'];
   add('reloadmodule', {
     params: named,
+    required: 1,
     about: 'Stops a module and starts it anew from what lies on disk.',
     moduleOf: nameIn(named),
     answer: async (params) => plainStatus(await control.reload(readParams(params, named).text('name'))),
   });
   add('listmodules', {
     params: [],
+    required: 0,
     about: 'Gives every module with its state, permissions, containment and use.',
     answer(params) {
       readParams(params, []);
@@ -75,6 +81,7 @@ export function createHostMethods(parts: HostMethodParts): ReadonlyMap<string, H
   });
   add('getmoduleclispecs', {
     params: named,
+    required: 0,
     about: 'Gives the commands that modules have registered, by the name of their set; or those of one.',
     answer(params) {
       const name = readParams(params, named).optionalText('name') ?? '';
@@ -87,6 +94,7 @@ export function createHostMethods(parts: HostMethodParts): ReadonlyMap<string, H
   const run = ['name', 'subcommand', 'args...'];
   add('runmodulecli', {
     params: run,
+    required: 2,
     about: 'Runs a command of a module and gives what it printed.',
     moduleOf: nameIn(run),
     async answer(params, signal) {
@@ -103,6 +111,7 @@ export function createHostMethods(parts: HostMethodParts): ReadonlyMap<string, H
   const asked = ['command'];
   add('help', {
     params: asked,
+    required: 0,
     about: 'Lists what can be called here, or tells about one method.',
     answer(params) {
       const command = readParams(params, asked).optionalText('command');
@@ -112,9 +121,9 @@ export function createHostMethods(parts: HostMethodParts): ReadonlyMap<string, H
   return methods;
 }
 
-/** The method with its parameters, as a line of `help`. */
-function usage(name: string, { params }: HostMethod): string {
-  return [name, ...params.map((param, place) => (place === 0 ? param : `[${param}]`))].join(' ');
+/** The method with its parameters, as a line of `help`; those in brackets may be left out. */
+function usage(name: string, { params, required }: HostMethod): string {
+  return [name, ...params.map((param, place) => (place < required ? param : `[${param}]`))].join(' ');
 }
 
 function helpPage(methods: ReadonlyMap<string, HostMethod>, { endpoints, passthrough }: HostMethodParts): string {

@@ -200,7 +200,8 @@ describe('modules', () => {
 
   it('lists methods in help and status, and forgets them with their session', async () => {
     const { result: page } = await rig.call('help');
-    expect(page).toContain('== Host ==');
+    expect(page).toContain('== Host ==\nloadmodule name [wait]\nunloadmodule name [cascade]\nreloadmodule name\n');
+    expect(page).toContain('\ngetmoduleclispecs [name]\nrunmodulecli name subcommand [args...]\nhelp [command]');
     expect(page).toContain('== echo ==\necho.bad_params  Does echo.bad_params.');
     expect((await rig.call('help', '["plain_name"]')).result).toContain('Answered by echo.');
     expect((await rig.call('help', '["nope"]')).error?.code).toBe(-32601);
