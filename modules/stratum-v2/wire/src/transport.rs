@@ -131,50 +131,57 @@ struct Reader {
 }
 
 impl Reader {
+    /// The next frame, however long the peer is silent before it; `None` when it is one to ignore.
     async fn next(&mut self) -> Result<Option<Frame>, CloseReason> {
-        // a header of encrypted bytes, however long the peer is silent before it
-        self.socket
-            .readable()
+        let window = self.decoder.writable();
+        let begun = self
+            .socket
+            .read(window)
             .await
             .map_err(|_| CloseReason::PeerClosed)?;
+        let rest = window.get_mut(begun..).unwrap_or_default();
+        if begun == 0 {
+            return Err(CloseReason::PeerClosed);
+        }
+        // from its first byte on, a frame has its time
         let deadline = Instant::now() + self.link.limits.frame_timeout;
-        timeout_at(deadline, self.frame())
+        timeout_at(deadline, self.socket.read_exact(rest))
+            .await
+            .map_err(|_| CloseReason::FrameTimeout)?
+            .map_err(|_| CloseReason::PeerClosed)?;
+        timeout_at(deadline, self.payload())
             .await
             .unwrap_or(Err(CloseReason::FrameTimeout))
     }
 
-    async fn frame(&mut self) -> Result<Option<Frame>, CloseReason> {
-        let payload = self.link.limits.payload_bytes;
-        let most = payload + payload.div_ceil(CHUNK_PLAIN_BYTES) * MAC_BYTES;
-        let mut header_read = false;
+    /// What follows a header that the decoder holds.
+    async fn payload(&mut self) -> Result<Option<Frame>, CloseReason> {
+        let payload_bytes = self.link.limits.payload_bytes;
+        let most = payload_bytes + payload_bytes.div_ceil(CHUNK_PLAIN_BYTES) * MAC_BYTES;
         let mut read = 0;
         loop {
-            let window = self.decoder.writable();
-            if header_read {
-                // the decoder has the header: its window is what the payload still lacks, a chunk at most, and it is
-                // refused here before a byte of it is awaited
-                read += window.len();
-                if read > most {
-                    return Err(CloseReason::FrameTooLarge);
+            let before = self.state.take().ok_or(CloseReason::Internal)?;
+            let decrypted = self
+                .decoder
+                .next_transport_frame(before)
+                .map_err(|_| CloseReason::BadCiphertext)?;
+            match decrypted {
+                Decrypted::Incomplete(_, after) => self.state = Some(after),
+                Decrypted::Frame(mut frame, after) => {
+                    self.state = Some(after);
+                    return parse(frame.header(), frame.payload());
                 }
+            }
+            // the window is what the payload still lacks, a chunk at most: refused before a byte of it is awaited
+            let window = self.decoder.writable();
+            read += window.len();
+            if read > most {
+                return Err(CloseReason::FrameTooLarge);
             }
             self.socket
                 .read_exact(window)
                 .await
                 .map_err(|_| CloseReason::PeerClosed)?;
-            header_read = true;
-            let state = self.state.take().ok_or(CloseReason::Internal)?;
-            match self
-                .decoder
-                .next_transport_frame(state)
-                .map_err(|_| CloseReason::BadCiphertext)?
-            {
-                Decrypted::Incomplete(_, state) => self.state = Some(state),
-                Decrypted::Frame(mut frame, state) => {
-                    self.state = Some(state);
-                    return parse(frame.header(), frame.payload());
-                }
-            }
         }
     }
 }
