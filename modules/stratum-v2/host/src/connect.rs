@@ -11,9 +11,10 @@ use crate::environment::Environment;
 use crate::error::{HostError, Reason};
 use crate::event::event_service_client::EventServiceClient;
 use crate::storage::Storage;
+use crate::v1::chain_service_client::ChainServiceClient;
 use crate::v1::{
-    HandshakeRequest, Limits, ReadyRequest, ReportHealthRequest, ReportRequest, SessionContext,
-    StartingRequest, health_service_client::HealthServiceClient,
+    GetContextRequest, HandshakeRequest, Limits, ReadyRequest, ReportHealthRequest, ReportRequest,
+    SessionContext, StartingRequest, health_service_client::HealthServiceClient,
     invocation_service_client::InvocationServiceClient, log_service_client::LogServiceClient,
     metrics_service_client::MetricsServiceClient, mining_service_client::MiningServiceClient,
     module_service_client::ModuleServiceClient, rpc_service_client::RpcServiceClient,
@@ -203,6 +204,17 @@ impl Host {
         })
         .await
         .map(drop)
+    }
+
+    /// The facts of the session as they are now, for those that change: grants and node.
+    pub async fn present_context(&self) -> Result<SessionContext, HostError> {
+        let mut client = self.session_client();
+        let answer = self
+            .call(GetContextRequest {}, |request| async move {
+                client.get_context(request).await
+            })
+            .await?;
+        Ok(answer.context.unwrap_or_default())
     }
 
     /// The module's own trees of keys and values.

@@ -41,6 +41,15 @@ impl Storage {
         })
     }
 
+    /// A tree that was opened before, by this start of the module or an earlier one; calls on one that never was fail with
+    /// NOT_FOUND.
+    pub fn tree(&self, name: &str) -> Tree {
+        Tree {
+            host: self.host.clone(),
+            name: name.into(),
+        }
+    }
+
     /// Does a batch over any trees: all of it or nothing, also across a crash. Gives the number of the commit.
     ///
     /// Errors as `StorageService.Write`; PRECONDITION_FAILED when a condition of the batch does not hold.
