@@ -68,6 +68,7 @@ struct Labelled(BTreeMap<String, u64>);
 #[derive(Debug, Default)]
 struct Slow {
     rejected: Labelled,
+    solutions: Labelled,
     closed: Labelled,
     events: Labelled,
     dropped: Labelled,
@@ -103,6 +104,11 @@ impl Metrics {
     /// A share was rejected with this code.
     pub fn rejected(&self, code: &str) {
         self.slow().rejected.count(code);
+    }
+
+    /// A solution of a client of the template provider was no block, or none that is new.
+    pub fn solution_rejected(&self, code: &str) {
+        self.slow().solutions.count(code);
     }
 
     /// A miner has set up its connection.
@@ -228,6 +234,9 @@ impl Metrics {
             "Shares rejected, by code",
             "code",
         );
+        let help = "Solutions of clients of the template provider that were no new block, by code";
+        slow.solutions
+            .samples(&mut out, "template_solutions_rejected_total", help, "code");
         slow.closed.samples(
             &mut out,
             "connections_closed_total",

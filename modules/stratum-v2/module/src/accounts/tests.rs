@@ -8,9 +8,13 @@ use stratum_core::bitcoin::{
 };
 use work::{NodeTip, Solution, WorkOptions};
 
+use pool::{Books, FoundBlock};
+
 use super::*;
 use crate::ledger::LedgerOptions;
+use crate::ledger::record::BlockState;
 use crate::memory::{Failure, MemoryEvents, MemoryLog, MemoryNode, MemoryStore, fault};
+use crate::ports::{Announcement, Verdict};
 
 struct Place {
     store: Arc<MemoryStore>,
@@ -128,7 +132,11 @@ async fn a_block_is_written_down_handed_in_once_and_told() {
         .await
         .unwrap();
     // found by the pool and by a client of the template provider: one header, one block
-    place.accounts.solution("client", solution).await.unwrap();
+    place
+        .accounts
+        .take_solution("client", &solution)
+        .await
+        .unwrap();
     settled().await;
     assert_eq!(states(&place), [(BlockState::Accepted, String::new())]);
     assert_eq!(place.node.submitted.lock().unwrap().len(), 1);
@@ -154,7 +162,7 @@ async fn what_the_node_says_is_kept() {
         place.node.answers.lock().unwrap().push_back(Ok(verdict));
         place
             .accounts
-            .solution("a", solution(&place.work, number as u8))
+            .take_solution("a", &solution(&place.work, number as u8))
             .await
             .unwrap();
         settled().await;
@@ -182,7 +190,7 @@ async fn the_same_bytes_go_out_again_while_the_node_is_away() {
     }
     place
         .accounts
-        .solution("a", solution(&place.work, 1))
+        .take_solution("a", &solution(&place.work, 1))
         .await
         .unwrap();
     settled().await;
@@ -206,8 +214,8 @@ async fn after_a_restart_a_block_is_looked_up_and_handed_in_only_if_the_node_has
     }
     let (known, unknown) = (solution(&before.work, 1), solution(&before.work, 2));
     let hash = before.work.solve(&known).unwrap().hash;
-    before.accounts.solution("a", known).await.unwrap();
-    before.accounts.solution("a", unknown).await.unwrap();
+    before.accounts.take_solution("a", &known).await.unwrap();
+    before.accounts.take_solution("a", &unknown).await.unwrap();
     settled().await;
     assert!(
         states(&before)
@@ -247,7 +255,7 @@ async fn a_block_that_storage_refuses_is_handed_in_all_the_same_and_tried_again(
         .push_back(Err(fault("NODE_BUSY", true)));
     place
         .accounts
-        .solution("a", solution(&place.work, 1))
+        .take_solution("a", &solution(&place.work, 1))
         .await
         .unwrap();
     settled().await;
@@ -260,7 +268,7 @@ async fn what_is_no_block_is_refused() {
     let place = fresh().await;
     let mut solution = solution(&place.work, 1);
     solution.template_id += 1_000;
-    assert!(place.accounts.solution("a", solution).await.is_err());
+    assert!(place.accounts.take_solution("a", &solution).await.is_err());
     assert!(states(&place).is_empty());
 }
 
