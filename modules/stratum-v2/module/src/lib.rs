@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod announce;
+pub mod api;
 pub mod config;
 pub mod keys;
 pub mod ledger;
