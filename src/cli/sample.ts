@@ -93,6 +93,7 @@ python = "/usr/bin/python3"
 [log]
 level = "info"                   # trace, debug, info, warn, error
 format = "auto"                  # "pretty" on a terminal, else "json"
+# dir = "/var/log/modhost"       # log and audit of each module in files of bounded size, 64 MiB a module at most
 
 # One table per module, by the name in its manifest.
 [modules.block-watch]

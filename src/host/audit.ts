@@ -31,8 +31,12 @@ export interface Audit {
   flush(): void;
 }
 
-/** Makes an audit; equal records of one second become one entry with their count, so that a flood stays readable. */
-export function createAudit(clock: Clock): Audit {
+/**
+ * Makes an audit; equal records of one second become one entry with their count, so that a flood stays readable.
+ *
+ * @param keep takes every entry as well, to keep it longer
+ */
+export function createAudit(clock: Clock, keep?: (entry: AuditEntry) => void): Audit {
   const entries = createFeed<AuditEntry>({
     ...{ maxItems: AUDIT_ENTRIES, maxWeight: AUDIT_ENTRIES, weigh: () => 1 },
     sourceOf: ({ module }) => module,
@@ -41,7 +45,9 @@ export function createAudit(clock: Clock): Audit {
   let sequence = 0n;
   const write = (entry: AuditEntry): void => {
     sequence += 1n;
-    entries.push({ ...entry, sequence });
+    const numbered = { ...entry, sequence };
+    entries.push(numbered);
+    keep?.(numbered);
   };
   return {
     entries,

@@ -48,6 +48,7 @@ import { createKept } from './kept.js';
 import { createLifecycle } from './lifecycle.js';
 import { createLifecycleEvents } from './lifecycle-events.js';
 import { createLogBook } from './log-book.js';
+import { createLogFiles } from './log-files.js';
 import { createTellMined } from './mined.js';
 import { createNodeEventPublisher } from './node-events.js';
 import { createNodeLink } from './node-link.js';
@@ -127,14 +128,15 @@ export function createHost(given: HostOptions): Host {
   assertOptions(given);
   const options = withRealDirectories(given);
   const clock = options.clock ?? createSystemClock();
-  const logBook = createLogBook(options.logger ?? createSilentLogger(), clock);
+  const logFiles = options.logDir === undefined ? undefined : createLogFiles(options.logDir, clock);
+  const logBook = createLogBook(options.logger ?? createSilentLogger(), clock, logFiles?.line);
   const log = logBook.host;
   const registry = createContractRegistry();
   const methods = readMethods(registry);
   const statuses = createStatusMapper(readErrorTable(registry));
   const wire = createStrictWire(registry);
   const catalogue = readEventTypes(registry);
-  const audit = createAudit(clock);
+  const audit = createAudit(clock, logFiles?.audit);
   const settings = createSettingsBook(options);
   const observations = createObservations(clock);
   const hub = createEventHub({ clock, log, catalogue });
@@ -241,6 +243,7 @@ export function createHost(given: HostOptions): Host {
     prepareDirectory(options.dataDir, 0o711, 'UNSAFE_DATA_DIR');
     prepareDirectory(join(options.dataDir, 'modules'), 0o711, 'UNSAFE_DATA_DIR');
     prepareDirectory(options.socketDir, 0o711);
+    if (options.logDir !== undefined) prepareDirectory(options.logDir, 0o700, 'UNSAFE_DATA_DIR');
     // first of all: whoever has the socket may sweep, and nobody else
     reserved = await reserveSocket(adminSocket, MAX_ADMIN_CONNECTIONS);
     const killed = sweepChains(launchWord(options.socketDir));
@@ -335,6 +338,7 @@ export function createHost(given: HostOptions): Host {
     audit.flush();
     audit.entries.close();
     logBook.lines.close();
+    await step('log files', () => logFiles?.close());
     await step('admin', () => admin?.close() ?? reserved?.close());
     await step('control groups', () => groups?.close());
     // nothing of a stopped host stays in its socket directory; only who held the directory may clear it

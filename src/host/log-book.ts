@@ -47,13 +47,21 @@ export interface LogBook {
   forModule(moduleId: string, bytesPerSecond: number, redactor?: Redactor): ModuleLog;
 }
 
-/** Makes a log book that passes every line on to `logger`. */
-export function createLogBook(logger: Logger, clock: Clock): LogBook {
+/**
+ * Makes a log book that passes every line on to `logger`.
+ *
+ * @param write takes every line as well; then what modules write goes there alone, and `logger` gets the host's own words
+ */
+export function createLogBook(logger: Logger, clock: Clock, write?: (line: LogLine) => void): LogBook {
   const lines = createFeed<LogLine>({
     ...{ maxItems: LOG_LINES, maxWeight: LOG_CHARS, weigh: weighLine },
     sourceOf: ({ module }) => module,
   });
-  const push = (line: Omit<LogLine, 'timeUnixMs'>): void => lines.push({ ...line, timeUnixMs: BigInt(clock.unixMs()) });
+  const push = (said: Omit<LogLine, 'timeUnixMs'>): void => {
+    const line = { ...said, timeUnixMs: BigInt(clock.unixMs()) };
+    lines.push(line);
+    write?.(line);
+  };
 
   const forModule = (moduleId: string, bytesPerSecond: number, redactor?: Redactor): ModuleLog => {
     const redact = (text: string): string => {
@@ -96,6 +104,7 @@ export function createLogBook(logger: Logger, clock: Clock): LogBook {
           const { timeUnixMs: moduleTimeUnixMs } = line;
           const level = levelNumber(line.level);
           push({ module: moduleId, source: LogSource[way], level, message, target, fields, moduleTimeUnixMs });
+          if (write !== undefined) return true;
           out[line.level](
             {
               way: way.toLowerCase(),

@@ -124,6 +124,11 @@ export interface HostOptions {
   callsPerSecond?: number;
   /** Path of the operator's file, for the status. */
   configFile?: string;
+  /**
+   * Directory, the host's own, in which log and audit are kept, per module and of bounded size; what modules write goes there
+   * and not to `logger`. Default none: everything goes to `logger`, and the audit is remembered as long as the host runs.
+   */
+  logDir?: string;
   logger?: Logger;
   clock?: Clock;
   /** Calls in place of an orderly stop by an admin request; the daemon ends its process there. */
@@ -157,6 +162,7 @@ export function withRealDirectories(options: HostOptions): HostOptions {
     ...options,
     modulesDir: realPath(options.modulesDir),
     dataDir: realPath(options.dataDir),
+    ...(options.logDir === undefined ? {} : { logDir: realPath(options.logDir) }),
     // where it stands, not where it leads: a run directory that is a link is refused
     socketDir: join(realPath(dirname(resolve(options.socketDir))), basename(resolve(options.socketDir))),
   };

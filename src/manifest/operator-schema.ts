@@ -165,6 +165,7 @@ export function operatorSchema() {
     log: table({
       level: word('trace', 'debug', 'info', 'warn', 'error').optional(),
       format: word('auto', 'json', 'pretty').optional(),
+      dir: path().optional(),
     }).optional(),
     providers: table({
       lightning: moduleName().optional(),

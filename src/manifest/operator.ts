@@ -80,7 +80,12 @@ export interface OperatorConfig {
   readonly rpc: RpcTable | undefined;
   /** `[providers]`: which module answers a service for all others. */
   readonly providers: { readonly lightning?: string; readonly payment?: string; readonly governance?: string };
-  readonly log: { readonly level: LogLevel | undefined; readonly format: LogFormat | undefined };
+  /** `[log]`; `dir` absolute. */
+  readonly log: {
+    readonly level: LogLevel | undefined;
+    readonly format: LogFormat | undefined;
+    readonly dir: string | undefined;
+  };
   readonly modules: Readonly<Record<string, ModuleTable>>;
   /** Everything beside `[modules]` as it was written, so that two readings can be compared. */
   readonly written: Readonly<Record<string, unknown>>;
@@ -200,7 +205,11 @@ function build(document: OperatorDocument, baseDir: string, fail: Fail): Omit<Op
       payment: document.providers?.payment,
       governance: document.providers?.governance,
     }),
-    log: { level: document.log?.level, format: document.log?.format },
+    log: {
+      level: document.log?.level,
+      format: document.log?.format,
+      dir: document.log?.dir === undefined ? undefined : absolute(document.log.dir),
+    },
     modules: Object.fromEntries(
       [...(modules ?? [])].map(([name, written]) => [name, moduleTableOf(written, absolute)]),
     ),

@@ -67,6 +67,7 @@ python = "bin/python"
 [log]
 level = "debug"
 format = "pretty"
+dir = "log"
 [modules.block-watch]
 enabled = false
 run = "external"
@@ -100,7 +101,7 @@ payment = "block-watch"
       calls: { perSecond: 10, nodeInFlight: 3 },
       interpreters: { python: '/etc/modhost/bin/python' },
       network: { proxy: '127.0.0.1:9050', onlynet: 'onion' },
-      log: { level: 'debug', format: 'pretty' },
+      log: { level: 'debug', format: 'pretty', dir: '/etc/modhost/log' },
       providers: { lightning: 'other', payment: 'block-watch' },
       modules: {
         'block-watch': {

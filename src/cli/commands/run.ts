@@ -41,6 +41,7 @@ export async function run(context: CommandContext, flags: RunFlags): Promise<num
     limits: config.limits,
     network: config.network,
     interpreters: config.interpreters,
+    ...(config.log.dir === undefined ? {} : { logDir: config.log.dir }),
     providers: config.providers,
     rpc: daemonRpc(config.rpc),
     ...(config.calls.nodeInFlight === undefined ? {} : { maxNodeCalls: config.calls.nodeInFlight }),
