@@ -87,7 +87,7 @@ export function createSessionServices(session: Session, parts: SessionServicePar
   const { moduleId } = session.identity;
   const own: Served[] = [
     { definition: SessionServiceService, impl: createSessionService(session, parts.facts) },
-    { definition: LogServiceService, impl: createLogService(parts.log) },
+    { definition: LogServiceService, impl: createLogService(parts.log, undefined, session.pace) },
     { definition: EventServiceService, impl: createEventService(session, parts.events) },
     { definition: NodeServiceService, impl: createNodeService({ node }) },
     { definition: ChainServiceService, impl: createChainService({ node }) },

@@ -9,6 +9,7 @@ import {
   type MethodDefinition as WireMethod,
   type ServiceDefinition as WireService,
 } from '@grpc/grpc-js';
+import { LogServiceService } from '../../gen/ts/modhost/v1/log.js';
 import { HostError } from '../contract/error.js';
 import type { MethodFacts } from '../contract/methods.js';
 import { type CallContext, Encoded, type MethodDefinition, type ServiceDefinition } from '../contract/service.js';
@@ -16,6 +17,7 @@ import type { StrictWire } from '../contract/strict-wire.js';
 import type { Logger } from '../core/logger.js';
 import type { Admission, Guard } from './guard.js';
 import type { LargeMessageGate } from './large-messages.js';
+import { splitMessage } from './split-message.js';
 import type { StatusMapper } from './status.js';
 
 /**
@@ -23,6 +25,20 @@ import type { StatusMapper } from './status.js';
  * pipe full and a slow reader's share of the host's memory small.
  */
 export const MAX_WRITES_IN_FLIGHT = 2;
+
+/**
+ * Streams of the caller whose messages hold nothing but a list, so that a large one may be taken as several small ones:
+ * ten thousand records in one message keep the loop for tens of milliseconds.
+ */
+const LISTS: ReadonlySet<string> = new Set([LogServiceService.write.path]);
+/** Size of the parts that such a message is taken in, bytes: about a millisecond of checking and decoding each. */
+const PART_BYTES = 16 * 1024;
+
+/**
+ * Messages of one stream that are read before they are asked for. grpc-js would read 16, of up to 4 MiB each, on each of a
+ * module's streams.
+ */
+const MESSAGES_AHEAD = 1;
 
 /** What every adapted handler needs. */
 export interface Lane {
@@ -102,7 +118,7 @@ function adaptMethod(
     const answer = (call: IncomingCall, callback: (error: unknown, value?: Buffer) => void) => {
       void runCall(call, facts, lane, async (admission) => {
         const request = method.requestStream
-          ? decodeStream(call as unknown as ReadableCall, decode, lane.gate, admission.signal)
+          ? decodeStream(call as unknown as ReadableCall, facts, decode, lane.gate, admission.signal)
           : await decodeInTurn((call as unknown as { request: Buffer }).request, decode, lane.gate);
         return encode(await untilAborted(handler(request, contextOf(facts, admission)), admission.signal));
       }).then(
@@ -115,7 +131,7 @@ function adaptMethod(
   const stream = (call: ServerWritableStream<Buffer, Buffer>): void => {
     void runCall(call, facts, lane, async (admission) => {
       const request = method.requestStream
-        ? decodeStream(call as unknown as ReadableCall, decode, lane.gate, admission.signal)
+        ? decodeStream(call as unknown as ReadableCall, facts, decode, lane.gate, admission.signal)
         : await decodeInTurn(call.request, decode, lane.gate);
       const responses: AsyncIterable<unknown> = handler(request, contextOf(facts, admission));
       const answers = method.requestStream ? tellAccepted(call, responses) : responses;
@@ -144,6 +160,8 @@ interface IncomingCall {
 
 interface ReadableCall {
   iterator(options: { destroyOnReturn: boolean }): AsyncIterableIterator<Buffer>;
+  /** Node's own; a test holds this place when it changes. */
+  readonly _readableState: { highWaterMark: number };
 }
 
 /** Admits the call, runs it, gives back what it held, logs what the host did not foresee. */
@@ -196,16 +214,19 @@ async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T
 /** Messages of the caller, decoded one by one; ends with the abort's reason when the call must stop. */
 async function* decodeStream(
   call: ReadableCall,
+  facts: MethodFacts,
   decode: (bytes: Buffer) => unknown,
   gate: LargeMessageGate | undefined,
   signal: AbortSignal,
 ): AsyncGenerator<unknown> {
+  call._readableState.highWaterMark = MESSAGES_AHEAD;
   // destroying the duplex when the loop ends would lose the final status
   const messages = call.iterator({ destroyOnReturn: false });
   for (;;) {
     const next = await untilAborted(messages.next(), signal);
     if (next.done === true) return;
-    yield await decodeInTurn(next.value, decode, gate);
+    const parts = LISTS.has(facts.path) ? splitMessage(next.value, PART_BYTES) : [next.value];
+    for (const part of parts) yield await decodeInTurn(part, decode, gate);
   }
 }
 

@@ -107,7 +107,7 @@ export async function createModuleServer(options: ModuleServerOptions): Promise<
   const guard = createGuard(session, options.clock, options.audit, options.defaultDeadlineMs);
   const lane = {
     ...{ guard, statuses: options.statuses, wire: options.wire, methods: options.methods, log },
-    gate: createLargeMessageGate(),
+    gate: createLargeMessageGate(session.pace),
     onRefused: turnstile.refused,
     onFailed: options.onFailed,
   };

@@ -1,16 +1,17 @@
 import type { Readable } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import { delay } from '../core/delay.js';
+import { createPace } from '../core/pace.js';
 import type { OutputCapture } from './output.js';
 
 /**
- * Bytes that are taken in one turn of the event loop: a pipe hands 64 KiB over at once, which of short lines are more than
- * anybody else should have to wait for.
+ * Bytes that are taken at once: a pipe hands 64 KiB over, which of short lines are more than anybody else should have to
+ * wait for.
  */
-const FEED_BYTES = 4 * 1024;
+const FEED_BYTES = 2 * 1024;
 
 /**
- * Hears one stream of a process, a few lines in each turn of the event loop and at the pace that the capture sets; once
+ * Hears one stream of a process, a few lines at a time with rests between them and at the rate that the capture sets; once
  * the process has ended without pauses.
  *
  * @param ended fires at the end of the process
@@ -23,6 +24,7 @@ export function hear(
   ended: AbortSignal,
 ): () => Promise<void> {
   const waiting: Buffer[] = [];
+  const pace = createPace();
   let working: Promise<void> | undefined;
 
   const work = async (firstMs: number): Promise<void> => {
@@ -30,8 +32,14 @@ export function hear(
     let owedMs = firstMs;
     for (let chunk = waiting.shift(); chunk !== undefined; chunk = waiting.shift()) {
       for (let start = 0; start < chunk.length; start += FEED_BYTES) {
-        await (owedMs === 0 || ended.aborted ? turn() : delay(owedMs, ended));
-        owedMs = capture.feed(name, chunk.subarray(start, start + FEED_BYTES));
+        const part = chunk.subarray(start, start + FEED_BYTES);
+        if (owedMs > 0) await delay(owedMs, ended);
+        if (ended.aborted) {
+          await turn();
+          owedMs = capture.feed(name, part);
+        } else {
+          owedMs = await pace.run(() => capture.feed(name, part));
+        }
       }
     }
     if (owedMs > 0) await delay(owedMs, ended);

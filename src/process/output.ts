@@ -7,10 +7,10 @@ export const MAX_LINE_BYTES = 8 * 1024;
 /** What a module may write on both streams, bytes per second and at once (the log quota); more is dropped and counted. */
 export const OUTPUT_BYTES_PER_SECOND = 1024 * 1024;
 /** Least price of a line, bytes: what its record costs around the text. A flood of empty lines must not be cheap. */
-const LINE_PRICE = 128;
+const LINE_PRICE = 256;
 /** What the host reads at most, bytes per second and at once: past it the module's writes wait, not the host. */
-const READ_BYTES_PER_SECOND = 8 * 1024 * 1024;
-const READ_BURST = 128 * 1024;
+const READ_BYTES_PER_SECOND = 4 * 1024 * 1024;
+const READ_BURST = 64 * 1024;
 /** What looking at a line costs beyond its bytes, in bytes of reading: a pipe of short lines holds two thousand in a chunk. */
 const READ_LINE_PRICE = 512;
 /** Kept of the end of standard error for the report of an exit, bytes. */

@@ -4,6 +4,7 @@ import { HostError } from '../contract/error.js';
 import { negotiateProtocol } from '../contract/protocol.js';
 import type { Clock } from '../core/clock.js';
 import type { Logger } from '../core/logger.js';
+import { createPace, type Pace } from '../core/pace.js';
 import type { Grants } from './grants.js';
 import { createInvocationDesk } from './invocation-desk.js';
 import type { InvocationDesk } from './invocations.js';
@@ -51,6 +52,8 @@ export interface Session {
   readonly identity: SessionIdentity;
   readonly grants: Grants;
   readonly quota: CallQuota;
+  /** What the module's large messages and log records have of the event loop. */
+  readonly pace: Pace;
   readonly log: Logger;
   /** Work that the host hands to the module, and the stream that the module serves. */
   readonly invocations: InvocationDesk;
@@ -139,6 +142,7 @@ export function createSession(options: SessionOptions): Session {
     identity,
     grants,
     quota: options.quota,
+    pace: createPace(),
     log: options.log,
     invocations,
     ended: end.signal,

@@ -1,5 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { createPace } from '../../src/core/pace.js';
 import { createLargeMessageGate } from '../../src/ipc/large-messages.js';
 
 const LARGE = 1024 * 1024;
@@ -12,7 +13,7 @@ function busy(ms: number): void {
 
 describe('the gate of large messages', () => {
   it('decodes small ones at once and large ones in their order, one per turn of the loop', async () => {
-    const gate = createLargeMessageGate();
+    const gate = createLargeMessageGate(createPace());
     const seen: string[] = [];
     const first = gate(LARGE, () => seen.push('first'));
     const second = gate(LARGE, () => seen.push('second'));
@@ -24,7 +25,7 @@ describe('the gate of large messages', () => {
   });
 
   it('leaves others turns of the loop between two that take long', async () => {
-    const gate = createLargeMessageGate();
+    const gate = createLargeMessageGate(createPace());
     let turns = 0;
     let over = false;
     const other = (async () => {
@@ -46,7 +47,7 @@ describe('the gate of large messages', () => {
   });
 
   it('goes on behind a message that cannot be decoded, which fails for its own caller alone', async () => {
-    const gate = createLargeMessageGate();
+    const gate = createLargeMessageGate(createPace());
     const broken = gate(LARGE, () => {
       throw new Error('not a message');
     });

@@ -42,6 +42,8 @@ export interface Rig {
 export interface RigOptions {
   permissions?: readonly Permission[];
   services?: readonly Served[] | ((session: Session) => readonly Served[]);
+  /** What answers instead of the session and log services, or of one of them. */
+  replace?: readonly Served[];
   quota?: Partial<CallQuotaOptions>;
   handshakeTimeoutMs?: number;
   defaultDeadlineMs?: number;
@@ -76,20 +78,25 @@ export async function createRig(options: RigOptions = {}): Promise<Rig> {
     configJson: () => '{}',
     readyWithinMs: () => 60_000,
   };
+  const replaced = new Set(options.replace?.map(({ definition }) => definition));
+  const own: Served[] = [
+    { definition: SessionServiceService, impl: createSessionService(session, { ...facts, context: emptyContext }) },
+    {
+      definition: LogServiceService,
+      impl: createLogService({
+        write(line) {
+          lines.push(line);
+          return true;
+        },
+      }),
+    },
+  ];
   const server = await createModuleServer({
     socketPath,
     session,
     services: [
-      { definition: SessionServiceService, impl: createSessionService(session, { ...facts, context: emptyContext }) },
-      {
-        definition: LogServiceService,
-        impl: createLogService({
-          write(line) {
-            lines.push(line);
-            return true;
-          },
-        }),
-      },
+      ...own.filter(({ definition }) => !replaced.has(definition)),
+      ...(options.replace ?? []),
       ...(typeof options.services === 'function' ? options.services(session) : (options.services ?? [])),
     ],
     methods: METHODS,

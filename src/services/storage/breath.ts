@@ -1,7 +1,10 @@
 import type { Clock } from '../../core/clock.js';
+import { rest } from '../../core/pace.js';
 
 /** Longest stretch of work that the event loop is held for, milliseconds: other modules' calls wait for it. */
-const STRETCH_MS = 4;
+const STRETCH_MS = 2;
+/** How long others have the loop then while they want it, in times of the stretch. */
+const REST_TIMES = 2;
 
 /** Lets others run when the work has gone on for long enough; to be awaited between two pieces of it. */
 export type Breath = () => Promise<void> | undefined;
@@ -10,12 +13,10 @@ export type Breath = () => Promise<void> | undefined;
 export function createBreath(clock: Clock): Breath {
   let since = clock.monotonicMs();
   return () => {
-    if (clock.monotonicMs() - since < STRETCH_MS) return undefined;
-    return new Promise((resolve) => {
-      setImmediate(() => {
-        since = clock.monotonicMs();
-        resolve();
-      });
+    const stretchMs = clock.monotonicMs() - since;
+    if (stretchMs < STRETCH_MS) return undefined;
+    return rest(stretchMs * REST_TIMES, true).then(() => {
+      since = clock.monotonicMs();
     });
   };
 }

@@ -51,8 +51,9 @@ interface Pending {
   reject(error: unknown): void;
 }
 
-/** Entries that are read ahead in one go: of the largest there can be, 32 MiB. */
+/** Entries that are read ahead in one go, and what they should be together, bytes: all of them come in one turn of the loop. */
 const READ_AHEAD = 32;
+const READ_AHEAD_BYTES = 512 * 1024;
 /** Entries of deleted trees that are removed at a turn. */
 const TIDY_KEYS = 2_000;
 
@@ -230,9 +231,21 @@ async function readAhead(group: readonly Pending[], files: OpenFiles, breath: Br
     }
   }
   const places = [...wanted];
-  for (let from = 0; from < places.length; from += READ_AHEAD) {
-    const some = places.slice(from, from + READ_AHEAD);
+  const fitting = (bytes: number, entries: number): number =>
+    Math.max(1, Math.min(READ_AHEAD, Math.floor((READ_AHEAD_BYTES * entries) / (bytes + 1))));
+  // what is there is taken to be as large as what comes in its place, until it is seen
+  let most = fitting(
+    group.reduce((sum, { bytes }) => sum + bytes, 0),
+    places.length,
+  );
+  for (let from = 0; from < places.length; ) {
+    const some = places.slice(from, from + most);
+    from += some.length;
     const stored = await files.engine.getMany(some.map(([, place]) => place));
+    most = fitting(
+      stored.reduce((sum, bytes) => sum + (bytes?.byteLength ?? 0), 0),
+      some.length,
+    );
     for (const [index, [at, place]] of some.entries()) {
       const bytes = stored[index];
       if (bytes === undefined) continue;
