@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, mkdtempSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -43,8 +43,38 @@ describe.skipIf(noSandbox || noGo)('C124: a whole host under kill -9', () => {
   });
   afterAll(() => {
     for (const lane of lanes) lane.dispose();
-    rmSync(dir, { recursive: true, force: true });
+    rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
   });
+
+  const makeLane = (uid?: number): { lane: Lane; root: string; name: string } => {
+    const root = mkdtempSync(join(dir, 'l'));
+    const name = `ledger-${randomBytes(6).toString('hex')}`;
+    const lane = createLane({ ...programs, root, name, uid });
+    lanes.add(lane);
+    return { lane, root, name };
+  };
+
+  it(
+    'the story finds what was lost or torn: the control of the tests below',
+    async () => {
+      const { lane, root } = makeLane();
+      const [storage, before] = [join(root, 'd', 'storage'), join(root, 'before')];
+      await lane.killOnce({ during: 'writing', at: 0.5 });
+      cpSync(storage, before, { recursive: true });
+      await lane.killOnce({ during: 'writing', at: 0.5 });
+      rmSync(storage, { recursive: true });
+      cpSync(before, storage, { recursive: true });
+      await expect(lane.killOnce({ during: 'writing', at: 0.5 })).rejects.toThrow(/acknowledged, \d+ found/);
+      lane.dispose();
+
+      const other = makeLane();
+      await other.lane.killOnce({ during: 'writing', at: 0.9 });
+      truncateSync(join(other.root, 'd', 'modules', other.name, 'state'), 500);
+      await expect(other.lane.killOnce({ during: 'writing', at: 0.5 })).rejects.toThrow(/torn/);
+      other.lane.dispose();
+    },
+    10 * KILL_MS,
+  );
 
   const slices = Array.from({ length: Math.ceil(KILLS / SLICE) }, (_, index) => ({
     slice: index + 1,
@@ -60,12 +90,7 @@ describe.skipIf(noSandbox || noGo)('C124: a whole host under kill -9', () => {
       const waiting = drawn.map(
         ([kind, moment]): Kill => ({ during: kind < STARTS_OF_TEN ? 'start' : 'writing', at: moment / MOMENTS }),
       );
-      const mine = Array.from({ length: LANES }, (_, index) => {
-        const root = mkdtempSync(join(dir, 'l'));
-        const name = `ledger-${randomBytes(6).toString('hex')}`;
-        return createLane({ ...programs, root, name, uid: isRoot && index === 0 ? USER : undefined });
-      });
-      for (const lane of mine) lanes.add(lane);
+      const mine = Array.from({ length: LANES }, (_, index) => makeLane(isRoot && index === 0 ? USER : undefined).lane);
       let done = 0;
       await Promise.all(
         mine.map(async (lane) => {
