@@ -97,7 +97,11 @@ async fn until_closed(
             () = sleep_until(patience), if client.constraints.is_none() => {
                 return Err(CloseReason::SetupTimeout);
             }
-            () = sleep(BUSY_PAUSE), if busy => {}
+            () = sleep(BUSY_PAUSE), if busy => {
+                if let Some(reason) = client.connection.reason() {
+                    return Err(reason);
+                }
+            }
             // with too many solutions on their way the client waits, and nothing is lost
             (permit, frame) = async {
                 let permit = pending.clone().acquire_owned().await;

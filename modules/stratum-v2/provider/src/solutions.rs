@@ -36,16 +36,23 @@ pub trait Solutions: Send + Sync + 'static {
     fn disconnected(&self, client: SocketAddr, reason: &'static str);
 }
 
-/// Hashes of blocks handed over, newest last.
+/// Blocks handed over.
 #[derive(Debug, Default)]
 pub(crate) struct HandedOver {
-    inner: Mutex<(HashSet<[u8; 32]>, VecDeque<[u8; 32]>)>,
+    hashes: Mutex<Hashes>,
+}
+
+#[derive(Debug, Default)]
+struct Hashes {
+    known: HashSet<[u8; 32]>,
+    /// The same, newest last.
+    order: VecDeque<[u8; 32]>,
 }
 
 impl HandedOver {
     /// Whether this block is the first of its hash.
     pub fn first(&self, hash: [u8; 32]) -> bool {
-        let (known, order) = &mut *self.lock();
+        let Hashes { known, order } = &mut *self.lock();
         if !known.insert(hash) {
             return false;
         }
@@ -60,13 +67,13 @@ impl HandedOver {
 
     /// Nobody took it: the next one of its hash is the first again.
     pub fn forget(&self, hash: [u8; 32]) {
-        let (known, order) = &mut *self.lock();
+        let Hashes { known, order } = &mut *self.lock();
         known.remove(&hash);
         order.retain(|other| *other != hash);
     }
 
-    fn lock(&self) -> MutexGuard<'_, (HashSet<[u8; 32]>, VecDeque<[u8; 32]>)> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Hashes> {
+        self.hashes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -86,8 +93,8 @@ mod tests {
             assert!(handed_over.first(hash(number)));
             assert!(!handed_over.first(hash(number)));
         }
-        assert_eq!(handed_over.lock().0.len(), REMEMBERED_BLOCKS);
-        assert_eq!(handed_over.lock().1.len(), REMEMBERED_BLOCKS);
+        assert_eq!(handed_over.lock().known.len(), REMEMBERED_BLOCKS);
+        assert_eq!(handed_over.lock().order.len(), REMEMBERED_BLOCKS);
         handed_over.forget(hash(2_999));
         assert!(handed_over.first(hash(2_999)));
         assert!(!handed_over.first(hash(2_998)));

@@ -1,6 +1,8 @@
 //! Nodes, transactions and miners for the tests of this folder.
 #![allow(dead_code)] // each test program uses its own part
 
+pub mod vectors;
+
 use std::collections::HashMap;
 
 use bytes::Bytes;
