@@ -3,20 +3,29 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use host::v1::{ConfigInvocation, HealthCheck, HealthReport, HealthStatus, StopInvocation};
+use bytes::Bytes;
+use host::v1::{
+    ApiInvocation, CliInvocation, CliResult, ConfigInvocation, HealthCheck, HealthReport,
+    HealthStatus, RpcInvocation, StopInvocation,
+};
 use host::{Context, Failure, Log};
 use stratum_core::bitcoin::ScriptBuf;
 use stratum_v2::accounts::Accounts;
+use stratum_v2::api::Api;
 use stratum_v2::config::Config;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::offers;
 use crate::templates::Feed;
 
 /// What the answers are made from.
 pub struct Handler {
     pub feed: Arc<Feed>,
     pub accounts: Arc<Accounts>,
+    pub api: Arc<Api>,
+    /// The configuration in force.
+    pub config: watch::Sender<Arc<Config>>,
     /// Network by Bitcoin Core's name, for the check of a changed address.
     pub network: String,
     /// Where the coinbase pays.
@@ -59,10 +68,29 @@ impl host::Handler for Handler {
             |error: stratum_v2::config::ConfigError| Failure::invalid_params(error.to_string());
         Config::change(&change.changed_keys).map_err(refused)?;
         let config = Config::parse(&change.config_json, &self.network).map_err(refused)?;
-        self.log
-            .info("the payout has changed", &[("payout", &config.payout_text)]);
-        self.payout.send_replace(config.payout);
+        self.log.info(
+            "the configuration has changed",
+            &[("payout", &config.payout_text)],
+        );
+        self.payout.send_replace(config.payout.clone());
+        self.config.send_replace(Arc::new(config));
+        self.api.config_changed();
         Ok(())
+    }
+
+    async fn rpc(&self, call: RpcInvocation, _context: Context) -> Result<String, Failure> {
+        let answer = self.api.rpc(&call.method, &call.params_json).await;
+        answer.map_err(offers::failure)
+    }
+
+    async fn cli(&self, command: CliInvocation, _context: Context) -> Result<CliResult, Failure> {
+        let output = self.api.command(&command.subcommand, &command.args).await;
+        Ok(offers::printed(output))
+    }
+
+    async fn api(&self, call: ApiInvocation, _context: Context) -> Result<Bytes, Failure> {
+        let answer = self.api.call(&call.method, &call.caller, &call.params);
+        answer.map(Bytes::from).map_err(offers::failure)
     }
 
     async fn stop(&self, wish: StopInvocation) {

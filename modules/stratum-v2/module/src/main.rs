@@ -2,6 +2,7 @@
 
 mod adapters;
 mod handler;
+mod offers;
 mod report;
 mod templates;
 mod wiring;

@@ -10,6 +10,7 @@ use pool::{Pool, PoolConfig};
 use provider::{Provider, ProviderConfig};
 use stratum_v2::accounts::{Accounts, Parts, PoolBooks, ProviderSolutions};
 use stratum_v2::announce::Announcer;
+use stratum_v2::api::{self, Api, Live};
 use stratum_v2::config::{Config, ConfigError};
 use stratum_v2::keys::{self, KeyError};
 use stratum_v2::ledger::{Ledger, LedgerOptions, OpenError};
@@ -24,6 +25,7 @@ use work::{WorkBook, WorkOptions};
 
 use crate::adapters::{HostEvents, HostLog, HostNode, HostStore};
 use crate::handler::Handler;
+use crate::offers;
 use crate::report::{self, Measured};
 use crate::templates::{self, Feed};
 
@@ -163,7 +165,7 @@ impl Module {
             Arc::new(PoolBooks(accounts.clone())),
             pool_config,
         )?;
-        let listener = listen(config.pool_port, authority.clone(), limits).await?;
+        let listener = listen(config.pool_port, authority, limits).await?;
         let (serving, until) = (pool.clone(), shutdown.clone());
         tasks.spawn(async move { serving.serve(listener, until).await });
 
@@ -176,7 +178,7 @@ impl Module {
                 };
                 let solutions = Arc::new(ProviderSolutions(accounts.clone()));
                 let provider = Provider::new(book.clone(), solutions, provider_config)?;
-                let listener = listen(port, authority.clone(), provider_config.limits()).await?;
+                let listener = listen(port, authority, provider_config.limits()).await?;
                 let (serving, until) = (provider.clone(), shutdown.clone());
                 tasks.spawn(async move { serving.serve(listener, until).await });
                 Some(provider)
@@ -212,9 +214,27 @@ impl Module {
                 ("start", &epoch),
             ],
         );
+        let (changed, in_force) = watch::channel(Arc::new(config));
+        let (mining, templates) = (pool, provider);
+        let waiting = feed.clone();
+        let api = Arc::new(Api::new(api::Parts {
+            accounts: accounts.clone(),
+            work: book,
+            live: Arc::new(move || Live {
+                pool: mining.stats(),
+                provider: templates.as_ref().map(Provider::stats),
+                waiting: waiting.trouble(),
+            }),
+            config: in_force,
+            network: network.clone(),
+            authority_public_key: authority.public_key(),
+            version: env!("CARGO_PKG_VERSION"),
+        }));
         let handler = Handler {
             feed,
             accounts,
+            api,
+            config: changed,
             network,
             payout,
             log: log.clone(),
@@ -236,6 +256,7 @@ impl Module {
         tokio::pin!(serving);
         let mut over = None;
         let working = async {
+            offers::register(host, log).await?;
             host.ready().await?;
             handler.shutdown.cancelled().await;
             Ok::<(), HostError>(())
@@ -331,7 +352,7 @@ async fn configure(host: &Host, log: &Log) -> Result<(Config, String), Failure> 
 /// Listens on all addresses of both families, IPv4 alone where there is no IPv6.
 async fn listen(port: u16, authority: Authority, limits: Limits) -> Result<Listener, Failure> {
     let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-    match Listener::bind(both, authority.clone(), limits).await {
+    match Listener::bind(both, authority, limits).await {
         Ok(listener) => Ok(listener),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             Err(Failure::Port { port, error })

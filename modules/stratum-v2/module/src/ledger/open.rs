@@ -82,14 +82,17 @@ async fn next_epoch(store: &dyn Store) -> Result<u32, OpenError> {
 }
 
 async fn read_state(store: &dyn Store) -> Result<(State, Option<String>), OpenError> {
-    let mut state = State::default();
-    state.totals = match store.get(META, TOTALS_KEY).await? {
+    let totals = match store.get(META, TOTALS_KEY).await? {
         Some(value) => record::read::<Totals>("the sums", &value).map_err(OpenError::Unreadable)?,
         None => Totals {
             version: VERSION,
             log_first: 1,
             ..Totals::default()
         },
+    };
+    let mut state = State {
+        totals,
+        ..State::default()
     };
     let mut counted = (state.totals.forgotten_accepted, state.totals.forgotten_work);
     for (key, value) in read_tree(store, MINERS, MAX_MINERS as u64 * 2).await? {
