@@ -114,18 +114,18 @@ impl WorkBook {
         let (version, now) = (template.version as u32, template.current_time_unix_s);
         let mut state = self.lock();
         let base = Base::filled(template, state.share(transactions))?;
-        let same = state
+        // should the tip have been told with another subsidy, work on it was worthless: it begins again
+        let same = state.tip.as_ref().is_some_and(|present| {
+            present.is(&base.tip)
+                && present.base.tip.coinbase_value_sats == base.tip.coinbase_value_sats
+        });
+        if state
             .tip
             .as_ref()
-            .is_some_and(|present| present.is(&base.tip));
-        if let Some(present) = state.tip.as_ref().filter(|_| same) {
-            if present.base.tip.coinbase_value_sats != base.tip.coinbase_value_sats {
-                return Err(TemplateError::Value);
-            }
-            if present.base.same_work(&base) {
-                state.node_time = Some((now, heard));
-                return Ok(false);
-            }
+            .is_some_and(|present| same && present.base.same_work(&base))
+        {
+            state.node_time = Some((now, heard));
+            return Ok(false);
         }
         state.node_time = Some((now, heard));
         state.version = Some(version);

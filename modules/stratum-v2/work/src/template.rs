@@ -30,7 +30,7 @@ pub enum TemplateError {
     /// `bits` names no target that a hash could meet.
     #[error("bad-target")]
     Target,
-    /// Subsidy and fees exceed all money, or the subsidy is another than the tip's.
+    /// Subsidy and fees exceed all money.
     #[error("bad-value")]
     Value,
     /// A transaction depends on one that does not stand before it.
