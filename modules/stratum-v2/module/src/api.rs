@@ -27,16 +27,16 @@ pub const ENDPOINTS: [(&str, &str); 4] = [
     ),
     (
         "stratumv2_miners",
-        "Stratum V2: miners by work, most first. Parameter: limit (100)",
+        "Stratum V2: miners by work, most first. Parameter: count (100)",
     ),
     (
         "stratumv2_shares",
         "Stratum V2: sums over all shares, parts of the last `window` shares, the newest ones. Parameters: window (all of \
-         the log), limit (20)",
+         the log), count (20)",
     ),
     (
         "stratumv2_blocks",
-        "Stratum V2: blocks found here and what became of them. Parameter: limit (100)",
+        "Stratum V2: blocks found here and what became of them. Parameter: count (100)",
     ),
 ];
 
@@ -50,8 +50,8 @@ pub const API_METHODS: [&str; 5] = [
 ];
 /// Version of the methods for other modules.
 pub const API_VERSION: u32 = 1;
-/// Most entries of one answer: some 300 kB.
-const MAX_LIMIT: u64 = 1_000;
+/// Most entries of one answer: at 400 bytes for a block half of the 4 MiB that one message may have.
+const MAX_COUNT: u64 = 5_000;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -115,20 +115,20 @@ impl Api {
     pub async fn rpc(&self, method: &str, params_json: &str) -> Result<String, ApiError> {
         let names: &[&str] = match method {
             "stratumv2_status" => &[],
-            "stratumv2_miners" | "stratumv2_blocks" => &["limit"],
-            "stratumv2_shares" => &["window", "limit"],
+            "stratumv2_miners" | "stratumv2_blocks" => &["count"],
+            "stratumv2_shares" => &["window", "count"],
             _ => return Err(ApiError::MethodNotFound(method.to_owned())),
         };
         let given = params(params_json, names)?;
-        let limit = |usual| bounded("limit", given.get("limit"), usual, MAX_LIMIT);
+        let count = |usual| bounded("count", given.get("count"), usual, MAX_COUNT);
         let answer = match method {
             "stratumv2_status" => self.status(),
-            "stratumv2_miners" => self.miners(limit(100)?),
-            "stratumv2_blocks" => self.blocks(limit(100)?),
+            "stratumv2_miners" => self.miners(count(100)?),
+            "stratumv2_blocks" => self.blocks(count(100)?),
             _ => {
                 self.shares(
                     bounded("window", given.get("window"), u64::MAX, u64::MAX)?,
-                    limit(20)?,
+                    count(20)?,
                 )
                 .await?
             }
@@ -144,8 +144,8 @@ impl Api {
         let answer = match method {
             "current_template" => self.current_template()?,
             "miners" => {
-                let asked: Limit = body(params)?;
-                self.miners(asked.limit.unwrap_or(100).min(MAX_LIMIT))
+                let asked: Count = body(params)?;
+                self.miners(asked.count.unwrap_or(100).min(MAX_COUNT))
             }
             "pool_statistics" => self.statistics(),
             "set_additional_outputs" => self.set_additional(caller, body(params)?)?,
@@ -158,8 +158,8 @@ impl Api {
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Limit {
-    limit: Option<u64>,
+struct Count {
+    count: Option<u64>,
 }
 
 /// A body of another module; nothing at all is an empty object.

@@ -150,7 +150,7 @@ impl Api {
                 })
             })
             .collect();
-        Ok(json!({ "totals": self.totals(), "window": self.window(window), "newest": newest }))
+        Ok(json!({ "totals": self.totals(), "window": self.window(window), "shares": newest }))
     }
 
     /// Blocks, newest first.

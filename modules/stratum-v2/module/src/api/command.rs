@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Api, ApiError, MAX_LIMIT, tables};
+use super::{Api, ApiError, MAX_COUNT, tables};
 
 /// A flag of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,13 +37,13 @@ const JSON: Flag = Flag {
     name: "json",
     takes_value: false,
     usual: "",
-    about: "print JSON, in the shape of the RPC method",
+    about: "print JSON, in the shape of the RPC method's answer",
 };
-const LIMIT: Flag = Flag {
-    name: "limit",
+const COUNT: Flag = Flag {
+    name: "count",
     takes_value: true,
     usual: "20",
-    about: "most entries, at most 1,000",
+    about: "entries to show, at most 5,000",
 };
 const WINDOW: Flag = Flag {
     name: "window",
@@ -62,24 +62,24 @@ pub const COMMANDS: [Command; 4] = [
     Command {
         name: "miners",
         about: "miners by work, most first",
-        flags: &[LIMIT, JSON],
+        flags: &[COUNT, JSON],
     },
     Command {
         name: "shares",
         about: "sums over all shares, each miner's part, the newest shares",
-        flags: &[WINDOW, LIMIT, JSON],
+        flags: &[WINDOW, COUNT, JSON],
     },
     Command {
         name: "blocks",
         about: "blocks found here and what became of them",
-        flags: &[LIMIT, JSON],
+        flags: &[COUNT, JSON],
     },
 ];
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Asked {
     json: bool,
-    limit: Option<u64>,
+    count: Option<u64>,
     window: Option<u64>,
 }
 
@@ -99,7 +99,7 @@ impl Api {
         match self.answer(command.name, &asked).await {
             Ok(answer) => {
                 let stdout = if asked.json {
-                    format!("{answer:#}\n")
+                    format!("{answer}\n")
                 } else {
                     tables::show(command.name, &answer)
                 };
@@ -118,12 +118,12 @@ impl Api {
     }
 
     async fn answer(&self, name: &str, asked: &Asked) -> Result<Value, ApiError> {
-        let limit = asked.limit.unwrap_or(20);
+        let count = asked.count.unwrap_or(20);
         match name {
             "status" => Ok(self.status()),
-            "miners" => Ok(self.miners(limit)),
-            "blocks" => Ok(self.blocks(limit)),
-            _ => self.shares(asked.window.unwrap_or(u64::MAX), limit).await,
+            "miners" => Ok(self.miners(count)),
+            "blocks" => Ok(self.blocks(count)),
+            _ => self.shares(asked.window.unwrap_or(u64::MAX), count).await,
         }
     }
 }
@@ -155,16 +155,16 @@ fn parse(command: &Command, args: &[String]) -> Result<Asked, String> {
             continue;
         }
         let value = joined.or_else(|| rest.next().cloned()).unwrap_or_default();
-        let most = if flag.name == "limit" {
-            MAX_LIMIT
+        let most = if flag.name == "count" {
+            MAX_COUNT
         } else {
             u64::MAX
         };
         let number = value.parse().ok().filter(|number| *number <= most);
         let number = number
             .ok_or_else(|| format!("--{} takes a whole number, at most {most}", flag.name))?;
-        if flag.name == "limit" {
-            asked.limit = Some(number)
+        if flag.name == "count" {
+            asked.count = Some(number)
         } else {
             asked.window = Some(number)
         }

@@ -151,7 +151,7 @@ fn shares(answer: &Value) -> String {
     if parts.len() > PARTS {
         out += &format!("and {} more (--json has all)\n", parts.len() - PARTS);
     }
-    let rows = list(&answer["newest"]).iter().map(|share| {
+    let rows = list(&answer["shares"]).iter().map(|share| {
         vec![
             share["number"].to_string(),
             time(&share["time_unix_ms"]),

@@ -103,9 +103,9 @@ async fn people_and_programs_get_the_same_answers() {
             "miners": [{ "name": "large", "shares": 3, "work": 6.0, "part": 1.0 }],
         })
     );
-    assert_eq!(shares["newest"][1]["number"], json!(3));
-    assert_eq!(shares["newest"].as_array().unwrap().len(), 2);
-    let args: Vec<String> = ["--json", "--window=3", "--limit", "2"]
+    assert_eq!(shares["shares"][1]["number"], json!(3));
+    assert_eq!(shares["shares"].as_array().unwrap().len(), 2);
+    let args: Vec<String> = ["--json", "--window=3", "--count", "2"]
         .map(str::to_owned)
         .into();
     let printed = api.command("shares", &args).await;
@@ -115,7 +115,7 @@ async fn people_and_programs_get_the_same_answers() {
     );
 
     let miners: Value =
-        serde_json::from_slice(&api.call("miners", "any", b"{\"limit\":1}").unwrap()).unwrap();
+        serde_json::from_slice(&api.call("miners", "any", b"{\"count\":1}").unwrap()).unwrap();
     assert_eq!(
         (&miners["total"], &miners["miners"][0]["name"]),
         (&json!(2), &json!("large"))
@@ -147,7 +147,7 @@ async fn people_and_programs_get_the_same_answers() {
 #[tokio::test]
 async fn what_is_asked_wrongly_is_told() {
     let (api, _changed) = api(CONFIG).await;
-    for params in ["[1,2]", "{\"x\":1}", "[-1]", "[\"a\"]", "[2000]", "7", "["] {
+    for params in ["[1,2]", "{\"x\":1}", "[-1]", "[\"a\"]", "[6000]", "7", "["] {
         assert!(
             matches!(
                 api.rpc("stratumv2_miners", params).await,
@@ -165,9 +165,9 @@ async fn what_is_asked_wrongly_is_told() {
         Err(ApiError::MethodNotFound(_))
     ));
     for args in [
-        &["--limit"][..],
-        &["--limit", "x"],
-        &["--limit=1001"],
+        &["--count"][..],
+        &["--count", "x"],
+        &["--count=5001"],
         &["--window", "1"],
         &["x"],
         &["-json-"],
