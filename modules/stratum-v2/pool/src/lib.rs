@@ -24,6 +24,7 @@ pub use stats::{ChannelKind, ChannelStats, ConnectionStats, HASHES_PER_DIFFICULT
 pub(crate) use stratum_core::mining_sv2::ERROR_CODE_SUBMIT_SHARES_INVALID_CHANNEL_ID as INVALID_CHANNEL_ID;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// A share that met its channel's target.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,4 +72,6 @@ pub trait Books: Send + Sync + 'static {
     fn channels(&self, miner: &str, open: u32);
     /// A job was made from this template; told once per template, not per channel.
     fn job_created(&self, template_id: u64, previous_hash: [u8; 32], height: u32);
+    /// The messages of a new tip were handed to one miner's connection, `took` after the module heard of it.
+    fn tip_handed(&self, _took: Duration) {}
 }

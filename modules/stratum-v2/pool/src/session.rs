@@ -147,6 +147,7 @@ impl Session {
     async fn until_closed(&mut self, shutdown: &CancellationToken) -> Result<(), CloseReason> {
         let mut work = self.shared.work.clone();
         let mut payout = self.shared.payout.clone();
+        let mut told_tip = work.borrow().as_ref().map_or(0, |work| work.tip_number);
         let every = self.shared.config.retarget_interval;
         let mut retarget = interval_at(tokio::time::Instant::now() + every, every);
         retarget.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -160,6 +161,15 @@ impl Session {
                         return Ok(());
                     }
                     self.follow()?;
+                    let heard = work.borrow().as_ref().map(|work| (work.tip_number, work.tip_heard));
+                    if let Some((tip, heard)) = heard.filter(|(tip, _)| *tip != told_tip) {
+                        told_tip = tip;
+                        // without a channel there is nothing to tell
+                        if !self.out.is_empty() {
+                            self.flush()?;
+                            self.shared.books.tip_handed(heard.elapsed());
+                        }
+                    }
                 }
                 Ok(()) = payout.changed() => self.follow()?,
                 Some(settled) = self.settlements.recv() => self.settle(settled)?,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use pool::{AcceptedShare, Books, BooksError, FoundBlock};
 use provider::{ClientSolution, Solutions, SolutionsError};
@@ -85,6 +86,10 @@ impl Books for PoolBooks {
                 previous_hash,
                 height,
             });
+    }
+
+    fn tip_handed(&self, took: Duration) {
+        self.0.parts.metrics.tip_handed(took);
     }
 }
 
