@@ -365,8 +365,13 @@ impl Session {
         };
         let (books, settled) = (self.shared.books.clone(), self.settled.clone());
         // a task of its own: what was begun is finished even when the connection ends
+        let written = self
+            .shared
+            .tasks
+            .spawn(async move { books.accepted(share).await.is_ok() });
         self.shared.tasks.spawn(async move {
-            let durable = books.accepted(share).await.is_ok();
+            // books that panic have not written
+            let durable = written.await.unwrap_or(false);
             let _ = settled
                 .send(Settled {
                     channel_id: id,

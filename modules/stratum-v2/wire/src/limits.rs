@@ -39,9 +39,10 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 1_000,
-            connections_per_ip: 256,
-            handshakes: 4,
+            // below the 1,024 descriptors that a process usually may have
+            connections: 900,
+            connections_per_ip: 640,
+            handshakes: 2,
             handshake_timeout: Duration::from_secs(5),
             setup_timeout: Duration::from_secs(10),
             frame_timeout: Duration::from_secs(20),
