@@ -17,19 +17,23 @@ export interface Pace {
    * Does a piece when those before it have left the others their time, and gives what it gives.
    *
    * @param moreMs what the piece costs the loop beyond itself, milliseconds
+   * @param signal aborted before its turn, the piece is not done and costs nothing
+   * @throws       the signal's reason, and what the piece throws
    */
-  run<T>(piece: () => T, moreMs?: number): Promise<T>;
+  run<T>(piece: () => T, moreMs?: number, signal?: AbortSignal): Promise<T>;
 }
 
 /** Makes the pace of one party; what waits is bounded by who hands it in. */
 export function createPace(): Pace {
   let last: Promise<unknown> = Promise.resolve();
   return {
-    run(piece, moreMs = 0) {
+    run(piece, moreMs = 0, signal) {
       let tookMs = 0;
       const done = last
-        .then(() => turn())
+        // what nobody waits for any more needs no turn
+        .then(() => (signal?.aborted ? undefined : turn()))
         .then(() => {
+          signal?.throwIfAborted();
           const begun = performance.now();
           try {
             return piece();

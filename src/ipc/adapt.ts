@@ -119,7 +119,7 @@ function adaptMethod(
       void runCall(call, facts, lane, async (admission) => {
         const request = method.requestStream
           ? decodeStream(call as unknown as ReadableCall, facts, decode, lane.gate, admission.signal)
-          : await decodeInTurn((call as unknown as { request: Buffer }).request, decode, lane.gate);
+          : await decodeInTurn((call as unknown as { request: Buffer }).request, decode, lane.gate, admission.signal);
         return encode(await untilAborted(handler(request, contextOf(facts, admission)), admission.signal));
       }).then(
         (bytes) => callback(null, bytes),
@@ -132,7 +132,7 @@ function adaptMethod(
     void runCall(call, facts, lane, async (admission) => {
       const request = method.requestStream
         ? decodeStream(call as unknown as ReadableCall, facts, decode, lane.gate, admission.signal)
-        : await decodeInTurn(call.request, decode, lane.gate);
+        : await decodeInTurn(call.request, decode, lane.gate, admission.signal);
       const responses: AsyncIterable<unknown> = handler(request, contextOf(facts, admission));
       const answers = method.requestStream ? tellAccepted(call, responses) : responses;
       await pump(call, answers, encode, admission.signal);
@@ -226,17 +226,20 @@ async function* decodeStream(
     const next = await untilAborted(messages.next(), signal);
     if (next.done === true) return;
     const parts = LISTS.has(facts.path) ? splitMessage(next.value, PART_BYTES) : [next.value];
-    for (const part of parts) yield await decodeInTurn(part, decode, gate);
+    for (const part of parts) yield await decodeInTurn(part, decode, gate, signal);
   }
 }
 
-/** A message of the caller, decoded when its turn has come. */
+/** A message of the caller, decoded when its turn has come; a call that ends before gives its place back at once. */
 async function decodeInTurn(
   bytes: Buffer,
   decode: (bytes: Buffer) => unknown,
   gate: LargeMessageGate | undefined,
+  signal: AbortSignal,
 ): Promise<unknown> {
-  return gate === undefined ? decode(bytes) : gate(bytes.byteLength, () => decode(bytes));
+  if (gate === undefined) return decode(bytes);
+  const decoded = gate(bytes.byteLength, () => decode(bytes), signal);
+  return decoded instanceof Promise ? untilAborted(decoded, signal) : decoded;
 }
 
 /**

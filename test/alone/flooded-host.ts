@@ -1,10 +1,15 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   closeSync,
   copyFileSync,
   existsSync,
   fstatSync,
+  mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
+  readFileSync,
   readSync,
   renameSync,
   rmSync,
@@ -12,9 +17,12 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { ListModulesResponse } from '../../gen/ts/modhost/admin/v1/admin.js';
 import type { ModuleStatus } from '../../gen/ts/modhost/admin/v1/status.js';
+import { callUnary, createAdminClient } from '../../src/client/admin-client.js';
 import { buildGo } from '../go/build.js';
-import { createSpawnedHost, type SpawnedHost, type SpawnedModule, until } from '../host/spawned-host.js';
+import { makeDirectory, until } from '../host/spawned-host.js';
+import { compileProduct } from './compiled-product.js';
 
 /** What a module wrote down about itself, see test/go. */
 export interface Told {
@@ -31,13 +39,31 @@ export interface Told {
   counts?: Readonly<Record<string, number>>;
 }
 
-/** A host with a module that floods and two that do a little of everything. */
-export interface FloodedHost extends SpawnedHost {
+/** What of the host's machine a rig may choose. */
+export interface FloodOptions {
+  /** Limits of the module that floods, as its manifest asks for them; by default it asks for nothing, and has the defaults. */
+  readonly limits?: string;
+  /** Further arguments of the Node that runs the host. */
+  readonly nodeArguments?: readonly string[];
+}
+
+/** A host of the command line, in a process of its own, with a module that floods and two that do a little of everything. */
+export interface FloodedHost {
+  /** The host's process. */
+  readonly pid: number;
   /** What a module has told so far, in its order. */
   toldBy(module: string): Told[];
   /** Has a module do something: `on KIND` and `off` for the one that floods, `rest` and `check` for the others. */
   order(module: string, words: string): void;
-  status(module: string): ModuleStatus;
+  status(module: string): Promise<ModuleStatus>;
+  /** Lines of a module in the host's log, by their text. */
+  lines(module: string): string[];
+  /** Memory of the host's process, MiB. */
+  rssMb(): number;
+  unload(module: string): Promise<void>;
+  /** Directories of spawns that exist now. */
+  spawnDirectories(): string[];
+  dispose(): Promise<void>;
 }
 
 /** The two healthy modules; each hears what the other publishes, and the first is the one whose API is flooded. */
@@ -48,44 +74,58 @@ const CAPABILITIES = [
   ...['report_metrics', 'read_metrics', 'call_module', 'register_module_api', 'read_filesystem', 'write_filesystem'],
 ];
 
-/** Builds the modules, and starts a host with all three; they are loaded. */
-export async function createFloodedHost(): Promise<FloodedHost> {
+/** Builds the modules, and runs a host with all three. */
+export async function createFloodedHost(options: FloodOptions = {}): Promise<FloodedHost> {
+  const dir = makeDirectory();
+  const modules: Readonly<Record<string, string>> = {
+    flood: HEALTHY[0],
+    [HEALTHY[0]]: HEALTHY[1],
+    [HEALTHY[1]]: HEALTHY[0],
+  };
   const build = mkdtempSync(join(tmpdir(), 'mf-'));
   await buildGo(build, 'flood', 'healthy');
-  // a flood of cancels fills its own memory with what Go has not collected: it is not to be ended for that
-  const module = (env: Readonly<Record<string, string>>, cpuPercent: number, memoryMb = 512): SpawnedModule => ({
-    executable: '',
-    env,
-    manifest: [
-      `capabilities = ${JSON.stringify(CAPABILITIES)}`,
-      `limits = { cpu_percent = ${cpuPercent}, memory_mb = ${memoryMb} }`,
-      'restart = { policy = "never" }',
-    ].join('\n'),
-  });
-  const modules = {
-    flood: module({ TARGET: HEALTHY[0] }, 100, 4_096),
-    [HEALTHY[0]]: module({ PEER: HEALTHY[1] }, 50),
-    [HEALTHY[1]]: module({ PEER: HEALTHY[0] }, 50),
-  };
-  const rig = await createSpawnedHost(modules);
-  for (const name of Object.keys(modules)) {
-    copyFileSync(join(build, name === 'flood' ? 'flood' : 'healthy'), join(rig.modulesDir, name, name));
+  for (const [name, other] of Object.entries(modules)) {
+    const at = join(dir, 'm', name);
+    mkdirSync(at, { recursive: true, mode: 0o755 });
+    copyFileSync(join(build, name === 'flood' ? 'flood' : 'healthy'), join(at, name));
+    writeFileSync(
+      join(at, 'module.toml'),
+      [
+        `name = "${name}"\nversion = "1.0.0"\ncapabilities = ${JSON.stringify(CAPABILITIES)}`,
+        name === 'flood' && options.limits !== undefined ? `limits = { ${options.limits} }` : '',
+        `restart = { policy = "never" }\n[run]\nenv = { OTHER = "${other}" }\n`,
+      ].join('\n'),
+    );
   }
   rmSync(build, { recursive: true, force: true });
-  const file = (name: string, of: string): string => join(rig.dir, 'd', 'modules', name, of);
-  const status = (name: string): ModuleStatus => {
-    const found = rig.host.list().find((module) => module.name === name);
+  writeFileSync(
+    join(dir, 'modhost.toml'),
+    [
+      '[node]\nkind = "devchain"\npersist = false',
+      '[paths]\nmodules = "m"\ndata = "d"\nsockets = "s"',
+      '[rpc]\nenabled = false\n[log]\nformat = "json"',
+      ...Object.keys(modules).map((name) => `[modules.${name}]\nunsigned = true`),
+      '',
+    ].join('\n'),
+  );
+  const log = join(dir, 'log.jsonl');
+  const program = await compileProduct(join(dir, 'p'));
+  const child = run([...(options.nodeArguments ?? []), program, 'run', '--config', join(dir, 'modhost.toml')], log);
+  const client = createAdminClient(join(dir, 's', 'admin.sock'));
+  const status = async (name: string): Promise<ModuleStatus> => {
+    const { modules: listed } = await callUnary<ListModulesResponse>((done) => client.admin.listModules({}, done));
+    const found = listed.find((module) => module.name === name);
     if (found === undefined) throw new Error(`no module ${name}`);
     return found;
   };
-  for (const name of Object.keys(modules)) await rig.host.load(name);
-  // only what is new is read each time: the host under test has its loop in this process
+  const fileOf = (name: string, of: string): string => join(dir, 'd', 'devchain', 'modules', name, of);
+  // only what is new is read each time
   const told = new Map<string, { bytes: number; lines: Told[] }>();
   return {
-    ...rig,
+    pid: child.pid ?? 0,
     status,
     toldBy(name) {
-      const path = file(name, 'told.jsonl');
+      const path = fileOf(name, 'told.jsonl');
       const known = told.get(name) ?? { bytes: 0, lines: [] };
       told.set(name, known);
       if (!existsSync(path)) return known.lines;
@@ -100,11 +140,39 @@ export async function createFloodedHost(): Promise<FloodedHost> {
     },
     order(name, words) {
       // the module may look at any moment: it finds all of it or nothing
-      const made = join(rig.dir, `${name}.orders`);
+      const made = join(dir, `${name}.orders`);
       writeFileSync(made, `${words}\n`, { mode: 0o644 });
-      renameSync(made, file(name, 'orders'));
+      renameSync(made, fileOf(name, 'orders'));
+    },
+    lines: (name) =>
+      readFileSync(log, 'utf8')
+        .split('\n')
+        .slice(0, -1)
+        // most of it is of the module that floods
+        .filter((line) => line.includes(`"${name}"`))
+        .map((line) => JSON.parse(line) as { module?: string; msg: string })
+        .flatMap(({ module, msg }) => (module === name ? [msg] : [])),
+    rssMb: () => Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1]) >> 10,
+    async unload(name) {
+      await callUnary((done) => client.admin.unloadModule({ name, cascade: false }, done));
+    },
+    spawnDirectories: () => readdirSync(join(dir, 's')).filter((name) => /^[0-9a-f]{8}$|^x-/.test(name)),
+    async dispose() {
+      client.close();
+      const ended = child.exitCode === null && child.signalCode === null ? once(child, 'exit') : undefined;
+      child.kill('SIGTERM');
+      await ended;
+      rmSync(dir, { recursive: true, force: true });
     },
   };
+}
+
+/** Starts the host; its log goes to a file, as below a service manager. */
+function run(words: readonly string[], log: string): ChildProcess {
+  const out = openSync(log, 'w', 0o600);
+  const child = spawn(process.execPath, words, { env: { PATH: process.env.PATH }, stdio: ['ignore', out, 'inherit'] });
+  closeSync(out);
+  return child;
 }
 
 /** The p99 of calls that began within a time, milliseconds. */
@@ -119,5 +187,5 @@ export function p99(told: readonly Told[], fromMs: number, toMs: number): number
 export async function untilHealthy(rig: FloodedHost): Promise<void> {
   const works = (name: string): boolean =>
     ['took', 'heard'].every((wanted) => rig.toldBy(name).some(({ kind }) => kind === wanted));
-  await until('the healthy modules to work', () => HEALTHY.every(works), 30_000);
+  await until('the healthy modules to work', () => HEALTHY.every(works), 60_000);
 }

@@ -11,8 +11,8 @@ const { skip: skipGo } = requireToolchain('modules in Go', await goPresence());
 
 /** Pairs of a time with the flood and one without. */
 const PAIRS = 5;
-/** How long each flood lasts, all its pairs together. `MODHOST_FLOOD_SECONDS=20` is what the design names. */
-const FLOOD_S = Number(process.env.MODHOST_FLOOD_SECONDS ?? 7.5);
+/** How long each flood lasts, all its pairs together: what the design names. */
+const FLOOD_S = Number(process.env.MODHOST_FLOOD_SECONDS ?? 20);
 /** How long a flood lasts in one pair, and the quiet time before it. */
 const ON_MS = (FLOOD_S * 1_000) / PAIRS;
 const OFF_MS = 1_000;
@@ -21,21 +21,13 @@ const SETTLE_MS = 200;
 /** What counts as kept latency: twice the time without the flood, or this. */
 const MOST_TIMES = 2;
 const MOST_MS = 50;
-/**
- * Kinds whose promise is NOT kept yet on two cores, and the latency that they do not pass, milliseconds: on such a machine
- * flood, neighbours and host together want more than there is. Each that keeps the promise leaves this list.
- */
-const NOT_YET_KEPT: Readonly<Record<string, number>> = {
-  logs: 400,
-  events: 400,
-  storage: 400,
-  files: 400,
-  cancels: 600,
-};
+/** What a session's large messages come to at most, MiB per second, with a margin: the pace that holds a flood of values. */
+const MOST_MIB_PER_SECOND = 40;
 
 /**
  * Every kind of flood, and one of the answers by which the host must have held it: reasons of RESOURCE_EXHAUSTED, lines
- * that were dropped, or for cancels the end of the connection that resets without end (GOAWAY of HTTP/2).
+ * that were dropped, values that were taken no faster than the host likes, or for cancels the end of the connection that
+ * resets without end (GOAWAY of HTTP/2).
  */
 const FLOODS: Readonly<Record<string, RegExp>> = {
   requests: /^(RATE_LIMITED|TOO_MANY_CALLS)$/,
@@ -43,7 +35,7 @@ const FLOODS: Readonly<Record<string, RegExp>> = {
   events: /^RATE_LIMITED$/,
   timers: /^(QUOTA_EXCEEDED|RATE_LIMITED|TOO_MANY_CALLS)$/,
   metrics: /^(QUOTA_EXCEEDED|RATE_LIMITED|TOO_MANY_CALLS)$/,
-  storage: /^(QUOTA_EXCEEDED|RATE_LIMITED|TOO_MANY_CALLS)$/,
+  storage: /^(QUOTA_EXCEEDED|RATE_LIMITED|TOO_MANY_CALLS|PACED)$/,
   calls: /^(RATE_LIMITED|TOO_MANY_CALLS|MODULE_UNAVAILABLE)$/,
   files: /^(QUOTA_EXCEEDED|RATE_LIMITED|TOO_MANY_CALLS)$/,
   // the last: it costs the module its connections, and with them its stream of invocations
@@ -51,8 +43,8 @@ const FLOODS: Readonly<Record<string, RegExp>> = {
 };
 
 const median = (numbers: readonly number[]): number => [...numbers].sort((a, b) => a - b)[numbers.length >> 1] ?? 0;
-const rssMb = (): number => Math.round(process.memoryUsage().rss / 2 ** 20);
 
+/** The module that floods asks for no limits of its own: it has those that every module has. */
 describe.skipIf(skip || skipGo)('C159: one module floods, two others work', () => {
   let rig: FloodedHost;
   /** How many events each had published before the first flood. */
@@ -68,7 +60,7 @@ describe.skipIf(skip || skipGo)('C159: one module floods, two others work', () =
   async function flood(kind: string): Promise<Record<string, number>> {
     const pairs: { off: number; on: number }[] = [];
     const counts: Record<string, number> = {};
-    const begins = rssMb();
+    const begins = rig.rssMb();
     let most = begins;
     for (let pair = 0; pair < PAIRS; pair += 1) {
       const offMs = Date.now();
@@ -76,7 +68,7 @@ describe.skipIf(skip || skipGo)('C159: one module floods, two others work', () =
       const before = rig.toldBy('flood').length;
       const onMs = Date.now();
       rig.order('flood', `on ${kind}`);
-      for (const end = onMs + ON_MS; Date.now() < end; most = Math.max(most, rssMb())) await sleep(50);
+      for (const end = onMs + ON_MS; Date.now() < end; most = Math.max(most, rig.rssMb())) await sleep(50);
       const endMs = Date.now();
       rig.order('flood', 'off');
       const report = () =>
@@ -88,7 +80,7 @@ describe.skipIf(skip || skipGo)('C159: one module floods, two others work', () =
       for (const [reason, count] of Object.entries(report()?.counts ?? {})) {
         counts[reason] = (counts[reason] ?? 0) + count;
       }
-      // calls that began in the pair end before anything is reckoned in the host's own loop
+      // calls that began in the pair are part of it
       await sleep(SETTLE_MS);
       await until('the calls of the pair to end', () => HEALTHY.every((name) => hasCalledSince(name, endMs)), 20_000);
       for (const name of HEALTHY) {
@@ -104,8 +96,7 @@ describe.skipIf(skip || skipGo)('C159: one module floods, two others work', () =
       `${kind}: p99 ${median(pairs.map(({ off }) => off)).toFixed(1)} -> ${on.toFixed(1)} ms, median of ${all}; ` +
         `${begins} -> ${most} MB; ${answers.join(', ')}\n`,
     );
-    const mostMs = NOT_YET_KEPT[kind] ?? MOST_MS;
-    expect(times <= MOST_TIMES || on <= mostMs, `${kind}: p99 without -> with the flood, ms: ${all}`).toBe(true);
+    expect(times <= MOST_TIMES || on <= MOST_MS, `${kind}: p99 without -> with the flood, ms: ${all}`).toBe(true);
     return counts;
   }
 
@@ -119,7 +110,10 @@ describe.skipIf(skip || skipGo)('C159: one module floods, two others work', () =
     '%s: the latency of others has its bound, the module that floods is refused',
     async (kind, held) => {
       const counts = await flood(kind);
-      if ((rig.status('flood').counters?.logDropped ?? 0n) > 0n) counts.LINES_DROPPED = 1;
+      const { counters } = await rig.status('flood');
+      if ((counters?.logDropped ?? 0n) > 0n) counts.LINES_DROPPED = 1;
+      // one value is a MiB
+      if (kind === 'storage' && (counts.OK ?? 0) < FLOOD_S * MOST_MIB_PER_SECOND) counts.PACED = 1;
       expect(Object.keys(counts)).toContainEqual(expect.stringMatching(held));
     },
   );
@@ -159,7 +153,7 @@ describe.skipIf(skip || skipGo)('C159: one module floods, two others work', () =
       const stored = numbers(name, 'stored');
       expect(numbers(name, 'kept'), `${name} kept`).toEqual(stored);
       const logged = numbers(name, 'logged');
-      const lines = rig.lines(name).map(({ message }) => message);
+      const lines = rig.lines(name);
       for (const word of ['line', 'record']) {
         expect(
           lines.filter((line) => line.startsWith(`${word} `)),
@@ -175,19 +169,18 @@ describe.skipIf(skip || skipGo)('C159: one module floods, two others work', () =
   });
 
   it('leaves nothing behind in the host: no timer, no call, no invocation, no violation of the others', async () => {
-    expect(rig.status('flood').timers).toBe(0);
+    expect((await rig.status('flood')).timers).toBe(0);
     for (const name of HEALTHY) {
-      const status = rig.status(name);
+      const status = await rig.status(name);
       expect(status.restarts).toBe(0);
       expect(status.missedProbes).toBe(0);
       expect(status.timers).toBe(1);
       expect(status.counters).toMatchObject({ violations: 0n });
       for (const queue of status.queues) expect(queue).toMatchObject({ dropped: 0n, failed: 0n, queued: 0n });
     }
-    const { pid } = rig.status('flood');
-    expect(pid).toBeGreaterThan(0);
-    await rig.host.unload('flood');
+    expect((await rig.status('flood')).pid).toBeGreaterThan(0);
+    await rig.unload('flood');
     expect(rig.spawnDirectories()).toHaveLength(HEALTHY.length);
-    process.stdout.write(`after all floods: ${rssMb()} MB\n`);
+    process.stdout.write(`after all floods: ${rig.rssMb()} MB\n`);
   });
 });

@@ -44,6 +44,19 @@ describe('the pace of one party on the event loop', () => {
     expect(await next).toBe('done');
   });
 
+  it('does not do what nobody waits for any more', async () => {
+    const pace = createPace();
+    const gone = new AbortController();
+    const seen: string[] = [];
+    const long = pace.run(() => busy(3));
+    const given = pace.run(() => seen.push('given up'), 60_000, gone.signal);
+    const next = pace.run(() => seen.push('next'));
+    gone.abort(new Error('the caller is gone'));
+    await expect(given).rejects.toThrow('the caller is gone');
+    await Promise.all([long, next]);
+    expect(seen).toEqual(['next']);
+  });
+
   it('rests until nobody else is at work, and no longer', async () => {
     let over = false;
     let left = 0;

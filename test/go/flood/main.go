@@ -269,7 +269,7 @@ func run(ctx context.Context, stop func()) error {
 	if err != nil {
 		return err
 	}
-	f := &flood{Session: s, conns: []*grpc.ClientConn{s.Conn}, target: os.Getenv("TARGET")}
+	f := &flood{Session: s, conns: []*grpc.ClientConn{s.Conn}, target: os.Getenv("OTHER")}
 	for len(f.conns) < connections {
 		conn, err := session.Dial()
 		if err != nil {

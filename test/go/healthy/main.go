@@ -74,7 +74,7 @@ func (h *healthy) store(ctx context.Context, n uint64) error {
 func (h *healthy) hear(ctx context.Context) error {
 	request := &eventv1.SubscribeRequest{
 		Types:  []eventv1.EventType{eventv1.EventType_EVENT_TYPE_MODULE_LOADED},
-		Topics: []string{os.Getenv("PEER") + ".count"},
+		Topics: []string{os.Getenv("OTHER") + ".count"},
 	}
 	stream, err := eventv1.NewEventServiceClient(h.Conn).Subscribe(ctx, request)
 	if err != nil {
