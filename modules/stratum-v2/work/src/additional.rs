@@ -1,8 +1,10 @@
 //! Outputs that other modules want in every coinbase: commitments of merge-mined chains, shares of a pool.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use crate::coinbase::{is_commitment, output_bytes, push_output, sigop_cost};
+use crate::pace::Paces;
 
 /// Owners at a time: every one of them costs each block a little.
 pub const MAX_ADDITIONAL_OWNERS: usize = 16;
@@ -46,12 +48,16 @@ pub enum AdditionalError {
     /// The script looks like a witness commitment (BIP 141): consensus would take the block's last such output for it.
     #[error("witness-commitment")]
     WitnessCommitment,
+    /// More than [`crate::ADDITIONAL_CHANGES_BURST`] changes in a row; one more every [`crate::ADDITIONAL_CHANGE_INTERVAL`].
+    #[error("too-often")]
+    TooOften,
 }
 
 /// Additional outputs by owner, within the bounds.
 #[derive(Debug, Default)]
 pub(crate) struct Additional {
     owners: BTreeMap<String, Vec<AdditionalOutput>>,
+    paces: Paces,
 }
 
 /// What the outputs together cost.
@@ -71,6 +77,7 @@ impl Additional {
         owner: &str,
         outputs: Vec<AdditionalOutput>,
         max_value_sats: u64,
+        now: Instant,
     ) -> Result<bool, AdditionalError> {
         if outputs.is_empty() {
             return Ok(self.owners.remove(owner).is_some());
@@ -118,6 +125,10 @@ impl Additional {
         if value.is_none_or(|value| value > max_value_sats) {
             return Err(AdditionalError::ValueNotAllowed);
         }
+        // a removal is never refused, and there is none without something set before
+        if !self.paces.take(owner, now) {
+            return Err(AdditionalError::TooOften);
+        }
         self.owners.insert(owner.to_owned(), outputs);
         Ok(true)
     }
@@ -143,6 +154,25 @@ mod tests {
     use super::*;
     use crate::coinbase::commitment_script;
 
+    /// Additional outputs, set now.
+    #[derive(Default)]
+    struct Fixed(Additional);
+
+    impl Fixed {
+        fn set(
+            &mut self,
+            owner: &str,
+            outputs: Vec<AdditionalOutput>,
+            max_value_sats: u64,
+        ) -> Result<bool, AdditionalError> {
+            self.0.set(owner, outputs, max_value_sats, Instant::now())
+        }
+
+        fn total(&self, available_sats: u64) -> AdditionalTotal {
+            self.0.total(available_sats)
+        }
+    }
+
     fn note(bytes: usize) -> AdditionalOutput {
         AdditionalOutput {
             script: [vec![0x6a], vec![0x51; bytes]].concat(),
@@ -152,7 +182,7 @@ mod tests {
 
     #[test]
     fn bounds_hold_per_owner_and_together() {
-        let mut additional = Additional::default();
+        let mut additional = Fixed::default();
         assert_eq!(
             additional.set("a", vec![note(1); 9], 0),
             Err(AdditionalError::TooManyOutputs)
@@ -191,7 +221,7 @@ mod tests {
 
     #[test]
     fn value_sigops_and_commitments_are_refused() {
-        let mut additional = Additional::default();
+        let mut additional = Fixed::default();
         let pays = |value_sats| AdditionalOutput {
             script: vec![0x51],
             value_sats,

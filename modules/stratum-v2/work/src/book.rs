@@ -21,6 +21,9 @@ const FIRST_VERSION: u32 = 0x2000_0000;
 /// Constraints for which a template of their own is kept. Clients mostly run the same software and ask for the same; one more
 /// costs a template each time that it is asked for again.
 const MAX_CLASSES: usize = 8;
+/// How far the node's time may run from where the miners of a tip were told to begin, seconds. Blocks should tell the time, and
+/// shares are bound to two hours from there; a template after this begins the tip anew.
+const LONGEST_TIP_S: u32 = 3_600;
 
 /// What the operator may choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -118,6 +121,7 @@ impl WorkBook {
         let same = state.tip.as_ref().is_some_and(|present| {
             present.is(&base.tip)
                 && present.base.tip.coinbase_value_sats == base.tip.coinbase_value_sats
+                && now.saturating_sub(present.work.new_prev_hash.header_timestamp) <= LONGEST_TIP_S
         });
         if state
             .tip
@@ -146,10 +150,12 @@ impl WorkBook {
         outputs: Vec<AdditionalOutput>,
     ) -> Result<bool, AdditionalError> {
         let mut state = self.lock();
-        let changed =
-            state
-                .additional
-                .set(owner, outputs, self.options.max_additional_value_sats)?;
+        let changed = state.additional.set(
+            owner,
+            outputs,
+            self.options.max_additional_value_sats,
+            Instant::now(),
+        )?;
         if let Some(base) = state
             .tip
             .as_ref()

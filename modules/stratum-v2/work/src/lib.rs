@@ -8,6 +8,7 @@ mod additional;
 mod book;
 mod coinbase;
 mod merkle;
+mod pace;
 mod remembered;
 mod select;
 mod solve;
@@ -19,6 +20,7 @@ pub use additional::{
 };
 pub use book::{View, WorkBook, WorkOptions};
 pub use coinbase::CoinbaseLock;
+pub use pace::{ADDITIONAL_CHANGE_INTERVAL, ADDITIONAL_CHANGES_BURST};
 pub use remembered::{Lookup, MAX_TEMPLATES};
 pub use select::{Constraints, ConstraintsError};
 pub use solve::{ROLLABLE_VERSION_BITS, SolveError};

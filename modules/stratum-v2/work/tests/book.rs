@@ -65,7 +65,7 @@ fn a_tip_gives_an_empty_block_at_once_and_its_template_follows() {
     );
 
     let later = NodeTemplate {
-        current_time_unix_s: NOW + 5,
+        current_time_unix_s: NOW - 5,
         ..filled
     };
     assert_eq!(
@@ -148,6 +148,17 @@ fn miners_begin_at_the_nodes_time_and_never_before_the_earliest() {
         NOW + 7000,
         "many blocks in a second, as on regtest"
     );
+    // an hour without a block: miners begin at the present time again
+    let lasting = |after: u32| NodeTemplate {
+        current_time_unix_s: NOW + after,
+        ..template(tip(2, 101))
+    };
+    book.on_template(lasting(91), start).unwrap();
+    let begun = work(&book);
+    assert_eq!(book.on_template(lasting(91 + 3_600), start), Ok(false));
+    assert_eq!(book.on_template(lasting(92 + 3_600), start), Ok(true));
+    assert_eq!(work(&book).tip_number, begun.tip_number + 1);
+    assert_eq!(work(&book).new_prev_hash.header_timestamp, NOW + 92 + 3_600);
 }
 
 #[test]
@@ -243,6 +254,15 @@ fn additional_outputs_stand_before_the_commitment_and_make_new_work() {
     check(
         &mine(&book, solution(&two.latest, &made)).unwrap(),
         &two.latest,
+    );
+    let floods = (0..100).map(|number| AdditionalOutput {
+        script: vec![0x6a, 1, number],
+        value_sats: 0,
+    });
+    let taken = floods.filter(|output| book.set_additional("early", vec![output.clone()]).is_ok());
+    assert!(
+        taken.count() < 12,
+        "every change is a new job for every miner"
     );
     assert_eq!(book.set_additional("early", vec![]), Ok(true));
     assert_eq!(book.set_additional("late", vec![]), Ok(true));

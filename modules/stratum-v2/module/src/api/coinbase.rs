@@ -166,6 +166,11 @@ fn refusal(error: AdditionalError) -> ApiError {
         AdditionalError::WitnessCommitment => {
             format!("{error}: such a script would replace the block's own commitment")
         }
+        AdditionalError::TooOften => format!(
+            "{error}: {} changes in a row, then one every {} s, since each is a new job for every miner",
+            work::ADDITIONAL_CHANGES_BURST,
+            work::ADDITIONAL_CHANGE_INTERVAL.as_secs()
+        ),
     };
     ApiError::InvalidParams(text)
 }
