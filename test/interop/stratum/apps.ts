@@ -2,7 +2,7 @@
  * Other people's Stratum V2 programs, unmodified from their registry, and the probe of our own workspace: where they
  * lie, and how they are made once.
  */
-import { execFile } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -54,11 +54,19 @@ export const probePath = (): string => join(ROOT, '.cache/bin/stratum-probe');
 /** Path of the module's program. */
 export const modulePath = (): string => join(WORKSPACE, 'build/stratum-v2');
 
-/** Whether the programs of these tests are here. */
-export function stratumPresence(): ToolPresence {
-  const missing = [...APPS.map(pathOf), probePath(), modulePath()].filter((path) => !existsSync(path));
+/** Whether module and probe are here, and with `others` the programs of the reference implementation too. */
+export function stratumPresence(others = false): ToolPresence {
+  const wanted = [modulePath(), probePath(), ...(others ? APPS.map(pathOf) : [])];
+  const missing = wanted.filter((path) => !existsSync(path));
   if (missing.length === 0) return { available: true };
   return { available: false, reason: `not built: ${missing.join(', ')}; npm run setup -- --ci (needs Rust)` };
+}
+
+/** Whether the schema compiler is here, or what it is needed for has been made already. */
+export function capnpPresence(): ToolPresence {
+  return existsSync(pathOf(POOL)) || spawnSync('capnp', ['--version']).status === 0
+    ? { available: true }
+    : { available: false, reason: `capnp, without which ${POOL.name} cannot be compiled, is not installed` };
 }
 
 /** Compiles what is not there yet; the probe always, because its sources are ours. */

@@ -1,6 +1,9 @@
 /** Compiles the Stratum V2 programs that the interop tests run, ahead of them; `npm run setup -- --ci` calls it. */
-import { buildStratumApps } from './apps.js';
+import { installUnless } from '../../apt.js';
+import { buildStratumApps, capnpPresence } from './apps.js';
 
+// pool_sv2 generates code from Cap'n Proto schemas while it is compiled.
+await installUnless(capnpPresence, ['capnproto']);
 const presence = await buildStratumApps();
 if (!presence.available) {
   process.stderr.write(`${presence.reason}\n`);

@@ -20,6 +20,8 @@ const REFUSALS: u32 = 600;
 const REFUSED_PAUSE: Duration = Duration::from_millis(50);
 /// Longest wait for the end of a handshake that cannot succeed.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Pause between two looks at connections that say nothing.
+const LOOK: Duration = Duration::from_millis(100);
 /// Largest payload that is made up, bytes: more than any message of a miner.
 const LARGEST: u64 = 70_000;
 
@@ -174,7 +176,13 @@ pub async fn frames(
     Ok(())
 }
 
-/// Opens so many connections and says nothing on them; answers how many stood after `lasting`.
+/// Whether a connection stands and nothing was said on it.
+fn is_silent(stream: &TcpStream) -> bool {
+    let mut one = [0; 1];
+    matches!(stream.try_read(&mut one), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+/// Opens so many connections and says nothing on them; tells how many stand when all are closed or `lasting` is over.
 pub async fn idle(connect: SocketAddr, count: u32, lasting: Duration) -> Result<(), LinkError> {
     let begun = Instant::now();
     let (mut open, mut refused) = (Vec::new(), 0);
@@ -188,12 +196,11 @@ pub async fn idle(connect: SocketAddr, count: u32, lasting: Duration) -> Result<
         "{}",
         json!({ "e": "idle-open", "open": open.len(), "refused": refused })
     );
-    sleep(lasting.saturating_sub(begun.elapsed())).await;
-    let mut standing = 0;
-    for stream in &open {
-        let mut one = [0; 1];
-        let silent = matches!(stream.try_read(&mut one), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock);
-        standing += u32::from(silent);
+    // Looked at until all are gone, but no longer than that.
+    let mut standing = open.len();
+    while standing > 0 && begun.elapsed() < lasting {
+        sleep(LOOK).await;
+        standing = open.iter().filter(|stream| is_silent(stream)).count();
     }
     println!(
         "{}",
