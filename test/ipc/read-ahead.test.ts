@@ -10,7 +10,7 @@ const MESSAGES = 40;
 let rig: Rig | undefined;
 afterEach(() => rig?.dispose());
 
-it('C070 C158: reads of a stream no further ahead than a message or two, however large they are', async () => {
+it('C159: reads of a stream no further ahead than a message or two, however large they are', async () => {
   let go: (() => void) | undefined;
   const held = new Promise<void>((resolve) => {
     go = resolve;
