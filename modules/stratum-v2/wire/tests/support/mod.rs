@@ -1,6 +1,8 @@
 //! A client for tests: the reference implementation's initiator, and frames that no honest client would send.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod server;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
