@@ -115,7 +115,7 @@ impl Accounts {
         let accounts = self.clone();
         let raw = block.raw;
         self.tasks
-            .spawn(async move { accounts.submit(key, Some(raw), saved).await });
+            .spawn(async move { accounts.submit(key, Some(raw), saved, false).await });
     }
 
     fn job_id(&self, template_id: u64) -> String {

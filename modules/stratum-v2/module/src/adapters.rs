@@ -6,7 +6,7 @@ use host::event::event::Payload;
 use host::v1::{BlockOutcome, ErrorReason, GetBlockHeaderRequest};
 use host::{Batch, Host, HostError, Publisher, Storage};
 use stratum_v2::ports::{
-    Announcement, Entry, Events, Fault, Log, Node, Range, Step, Store, Verdict,
+    Announcement, Entry, Events, Fault, Log, Node, Place, Range, Step, Store, Verdict,
 };
 
 /// The version of Stratum that all our miners speak.
@@ -76,7 +76,7 @@ impl Node for HostNode {
         })
     }
 
-    async fn has_block(&self, hash: [u8; 32]) -> Result<bool, Fault> {
+    async fn place_of(&self, hash: [u8; 32]) -> Result<Place, Fault> {
         let mut client = self.0.chain_client();
         let request = GetBlockHeaderRequest {
             hash: Bytes::copy_from_slice(&hash),
@@ -86,8 +86,11 @@ impl Node for HostNode {
             client.get_block_header(request).await
         });
         match answer.await {
-            Ok(_) => Ok(true),
-            Err(error) if error.is(ErrorReason::BlockNotFound) => Ok(false),
+            Ok(answer) => Ok(match answer.header.map(|header| header.confirmations) {
+                None | Some(0) => Place::Aside,
+                Some(_) => Place::Chain,
+            }),
+            Err(error) if error.is(ErrorReason::BlockNotFound) => Ok(Place::Unknown),
             Err(error) => Err(fault(error)),
         }
     }

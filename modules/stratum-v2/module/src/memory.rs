@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::ports::{Announcement, Entry, Events, Fault, Log, Node, Range, Step, Store, Verdict};
+use crate::ports::{
+    Announcement, Entry, Events, Fault, Log, Node, Place, Range, Step, Store, Verdict,
+};
 
 type Trees = BTreeMap<&'static str, BTreeMap<Vec<u8>, Vec<u8>>>;
 
@@ -129,8 +131,11 @@ impl Node for MemoryNode {
             .unwrap_or(Ok(Verdict::Accepted))
     }
 
-    async fn has_block(&self, hash: [u8; 32]) -> Result<bool, Fault> {
-        Ok(self.blocks.lock().unwrap().contains(&hash))
+    async fn place_of(&self, hash: [u8; 32]) -> Result<Place, Fault> {
+        Ok(match self.blocks.lock().unwrap().contains(&hash) {
+            true => Place::Chain,
+            false => Place::Unknown,
+        })
     }
 }
 

@@ -81,14 +81,25 @@ pub enum Verdict {
     Inconclusive,
 }
 
+/// Where the node has a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Nowhere.
+    Unknown,
+    /// On a branch that is not the best one.
+    Aside,
+    /// In the best chain.
+    Chain,
+}
+
 /// The node, for what was found.
 #[async_trait]
 pub trait Node: Send + Sync + 'static {
     /// `MiningService.SubmitBlock`. The same bytes may be handed in again.
     async fn submit(&self, raw: Bytes) -> Result<Verdict, Fault>;
-    /// Whether the node knows a block of this hash (internal byte order), on whatever branch:
-    /// `ChainService.GetBlockHeader`, with BLOCK_NOT_FOUND as `false`.
-    async fn has_block(&self, hash: [u8; 32]) -> Result<bool, Fault>;
+    /// Where the node has the block of this hash (internal byte order): `ChainService.GetBlockHeader`, with
+    /// BLOCK_NOT_FOUND as [`Place::Unknown`].
+    async fn place_of(&self, hash: [u8; 32]) -> Result<Place, Fault>;
 }
 
 /// What the module tells the other modules. All hashes in internal byte order.

@@ -188,11 +188,10 @@ async fn the_same_bytes_go_out_again_while_the_node_is_away() {
     ] {
         place.node.answers.lock().unwrap().push_back(answer);
     }
-    place
-        .accounts
-        .take_solution("a", &solution(&place.work, 1))
-        .await
-        .unwrap();
+    let solution = solution(&place.work, 1);
+    let hash = place.work.solve(&solution).unwrap().hash;
+    place.node.blocks.lock().unwrap().insert(hash);
+    place.accounts.take_solution("a", &solution).await.unwrap();
     settled().await;
     let submitted = place.node.submitted.lock().unwrap();
     assert_eq!(submitted.len(), 3);
