@@ -17,6 +17,7 @@ use work::{AdditionalOutput, WorkBook};
 use crate::accounts::Accounts;
 use crate::config::Config;
 
+pub use answers::hashrate;
 pub use command::{COMMANDS, Command, CommandOutput, Flag};
 
 /// JSON-RPC methods of the host's front door, each with its line for `help`.

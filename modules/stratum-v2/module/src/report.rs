@@ -9,6 +9,7 @@ use host::{Host, Log};
 use pool::Pool;
 use provider::Provider;
 use stratum_v2::accounts::Accounts;
+use stratum_v2::api::hashrate;
 use stratum_v2::metrics::{Gauges, Metrics, Sample, Value};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -27,11 +28,6 @@ pub struct Measured {
 impl Measured {
     fn samples(&self) -> Vec<Sample> {
         let pool = self.pool.stats();
-        let channels = || {
-            pool.connections
-                .iter()
-                .flat_map(|connection| connection.channels.values())
-        };
         let summary = self.accounts.ledger().summary();
         let mut blocks: Vec<_> = self
             .accounts
@@ -47,9 +43,13 @@ impl Measured {
                 .provider
                 .as_ref()
                 .map_or(0, |provider| provider.stats().clients.len() as u64),
-            channels: channels().count() as u64,
+            channels: pool
+                .connections
+                .iter()
+                .map(|connection| connection.channels.len() as u64)
+                .sum(),
             miners: summary.miners,
-            hashrate: channels().map(|channel| channel.observed_hashrate).sum(),
+            hashrate: hashrate(&pool),
             log_shares: summary.log_shares,
             blocks,
         })

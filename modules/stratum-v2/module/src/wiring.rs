@@ -89,9 +89,6 @@ pub async fn run() -> Result<(), Failure> {
         // what has begun so far is undone by the end of the process
         () = shutdown.cancelled() => Ok(()),
     };
-    if let Err(failure) = &outcome {
-        log.error("the module ends", &[("why", failure)]);
-    }
     pump.close().await;
     outcome
 }

@@ -208,7 +208,8 @@ pub fn hashrate(stats: &pool::Stats) -> f64 {
         .iter()
         .flat_map(|one| one.channels.values())
         .map(|channel| channel.observed_hashrate)
-        .sum()
+        // `sum` of nothing is -0.0, which people would see
+        .fold(0.0, |sum, one| sum + one)
 }
 
 fn block(block: &BlockRecord) -> Value {
