@@ -99,7 +99,9 @@ impl WorkBook {
             return Ok(false);
         }
         let base = Base::empty(tip, state.version.unwrap_or(FIRST_VERSION))?;
-        self.begin(&mut state, Arc::new(base), heard)?;
+        let gone = self.begin(&mut state, Arc::new(base), heard)?;
+        drop(state);
+        drop(gone);
         Ok(true)
     }
 
@@ -133,10 +135,13 @@ impl WorkBook {
         }
         state.node_time = Some((now, heard));
         state.version = Some(version);
-        match same {
-            true => self.renew(&mut state, Arc::new(base))?,
-            false => self.begin(&mut state, Arc::new(base), heard)?,
+        if same {
+            self.renew(&mut state, Arc::new(base))?;
+            return Ok(true);
         }
+        let gone = self.begin(&mut state, Arc::new(base), heard)?;
+        drop(state);
+        drop(gone);
         Ok(true)
     }
 
@@ -247,34 +252,33 @@ impl WorkBook {
         solve(&entry, solution)
     }
 
-    /// Begins a tip.
+    /// Begins a tip. Gives what has gone with the one before: thousands of transactions, to be dropped when nobody waits.
     fn begin(
         &self,
         state: &mut State,
         base: Arc<Base>,
         heard: Instant,
-    ) -> Result<(), TemplateError> {
+    ) -> Result<(Option<TipState>, Vec<Entry>), TemplateError> {
         let template = self.make(state, &base, state.tip_number + 1)?;
         state.tip_number += 1;
-        // solutions of the tip before may still come
-        state.remembered.forget_before(state.tip_number - 1);
+        let header_timestamp = state.header_time(base.tip.min_time_unix_s, heard);
         let work = Arc::new(Work {
             tip_number: state.tip_number,
-            new_prev_hash: base.new_prev_hash(
-                template.id,
-                state.header_time(base.tip.min_time_unix_s, heard),
-            ),
+            new_prev_hash: base.new_prev_hash(template.id, header_timestamp),
             first: Arc::clone(&template),
             latest: template,
             tip_heard: heard,
         });
-        state.tip = Some(TipState {
+        let tip = TipState {
             base,
             work: Arc::clone(&work),
             classes: Vec::new(),
-        });
+        };
+        let before = state.tip.replace(tip);
         self.published.send_replace(Some(work));
-        Ok(())
+        // solutions of the tip before may still come
+        let forgotten = state.remembered.forget_before(state.tip_number - 1);
+        Ok((before, forgotten))
     }
 
     /// A newer template of the present tip.

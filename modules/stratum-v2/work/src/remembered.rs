@@ -51,10 +51,18 @@ impl Remembered {
         }
     }
 
-    /// Forgets all templates of tips before this one.
-    pub fn forget_before(&mut self, tip_number: u64) {
-        self.entries
-            .retain(|_, entry| entry.tip_number >= tip_number);
+    /// Gives away all templates of tips before this one.
+    pub fn forget_before(&mut self, tip_number: u64) -> Vec<Entry> {
+        // ids grow with tips
+        let kept = self
+            .entries
+            .values()
+            .find(|entry| entry.tip_number >= tip_number)
+            .map_or(self.last_id + 1, |entry| entry.template.id);
+        let kept = self.entries.split_off(&kept);
+        std::mem::replace(&mut self.entries, kept)
+            .into_values()
+            .collect()
     }
 
     /// The template of this id; `Err` tells whether there was one.
