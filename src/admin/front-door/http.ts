@@ -228,6 +228,8 @@ function refuse(request: IncomingMessage, response: ServerResponse, status: numb
 function watchReader(response: ServerResponse): void {
   const { socket } = response;
   if (socket === null) return;
-  socket.setTimeout(ANSWER_STALL_MS, () => socket.destroy());
-  response.once('finish', () => socket.setTimeout(0));
+  const give = (): void => void socket.destroy();
+  socket.setTimeout(ANSWER_STALL_MS, give);
+  // With its listener: a connection that is kept open for many answers would gather one for each.
+  response.once('finish', () => socket.setTimeout(0, give));
 }

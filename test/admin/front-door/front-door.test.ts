@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { existsSync, readFileSync, statSync } from 'node:fs';
+import { Agent, type IncomingMessage, request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { InvocationFailureKind } from '../../../gen/ts/modhost/v1/invocation.js';
 import { HostError } from '../../../src/contract/error.js';
@@ -302,4 +304,23 @@ describe('the cookie', () => {
     expect(existsSync(own.cookieFile)).toBe(false);
     await own.dispose();
   });
+});
+
+it('gathers nothing on a connection that is kept open for many answers', async () => {
+  const warned: string[] = [];
+  const listen = (warning: Error): void => void warned.push(warning.name);
+  process.on('warning', listen);
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  for (let i = 0; i < 15; i += 1) {
+    const headers = { authorization: rig.authorization };
+    const asking = request({ host: '127.0.0.1', port: rig.port, method: 'POST', agent, headers });
+    asking.end('{"method":"listmodules"}');
+    const [answer] = (await once(asking, 'response')) as [IncomingMessage];
+    expect(answer.statusCode).toBe(200);
+    answer.resume();
+    await once(answer, 'end');
+  }
+  agent.destroy();
+  process.off('warning', listen);
+  expect(warned).toEqual([]);
 });

@@ -62,11 +62,15 @@ export function stratumPresence(others = false): ToolPresence {
   return { available: false, reason: `not built: ${missing.join(', ')}; npm run setup -- --ci (needs Rust)` };
 }
 
-/** Whether the schema compiler is here, or what it is needed for has been made already. */
+/** Schemas of Cap'n Proto itself, where Debian puts them; `pool_sv2` is compiled with them and the compiler beside them. */
+const CAPNP_SCHEMAS = '/usr/include/capnp/c++.capnp';
+
+/** Whether what `pool_sv2` is compiled with is here, or it has been compiled already. */
 export function capnpPresence(): ToolPresence {
-  return existsSync(pathOf(POOL)) || spawnSync('capnp', ['--version']).status === 0
+  if (existsSync(pathOf(POOL))) return { available: true };
+  return existsSync(CAPNP_SCHEMAS) && spawnSync('capnp', ['--version']).status === 0
     ? { available: true }
-    : { available: false, reason: `capnp, without which ${POOL.name} cannot be compiled, is not installed` };
+    : { available: false, reason: `Cap'n Proto, without which ${POOL.name} cannot be compiled, is not installed` };
 }
 
 /** Compiles what is not there yet; the probe always, because its sources are ours. */

@@ -4,6 +4,7 @@ import { chmod } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { inspect } from 'node:util';
 import { LogLevel } from '../../../gen/ts/modhost/v1/log.js';
 import { ModuleState } from '../../../gen/ts/modhost/v1/module_state.js';
 import { createSystemClock } from '../../../src/core/clock.js';
@@ -185,7 +186,8 @@ export async function eventually<T>(what: string, look: () => Promise<T>, holds:
   for (;;) {
     const value = await look();
     if (holds(value)) return value;
-    if (Date.now() > end) throw new Error(`waited ${PATIENCE_MS} ms for ${what}; last seen ${JSON.stringify(value)}`);
+    if (Date.now() > end)
+      throw new Error(`waited ${PATIENCE_MS} ms for ${what}; last seen ${inspect(value, { depth: 1 })}`);
     await sleep(POLL_MS);
   }
 }
