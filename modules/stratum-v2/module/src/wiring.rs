@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use host::v1::ErrorReason;
 use host::{Host, HostError, Log, ServeEnd, asked_to_end};
 use pool::{Pool, PoolConfig};
 use provider::{Provider, ProviderConfig};
@@ -292,10 +293,15 @@ impl Module {
         }
         outcome?;
         match over {
-            Some(ServeEnd::Over(error)) if !error.is_session_over() => Err(error.into()),
+            // code 0 says that nobody need start this module again; the host has asked for that, or it has not
+            Some(ServeEnd::Over(error)) if !ended_by_host(&error) => Err(error.into()),
             _ => Ok(()),
         }
     }
+}
+
+fn ended_by_host(error: &HostError) -> bool {
+    error.is(ErrorReason::SessionClosed) || error.is(ErrorReason::HostStopping)
 }
 
 async fn feed_until(
