@@ -43,8 +43,9 @@ impl Ledger {
         for tree in [META, MINERS, SHARES, BLOCKS, PENDING, RAW] {
             store.open_tree(tree).await?;
         }
-        let (state, check) = read_state(&*store).await?;
+        // the write goes first: when it is done, so is whatever a process before this one had still under way
         let epoch = next_epoch(&*store).await?;
+        let (state, check) = read_state(&*store).await?;
         let (queue, waiting) = mpsc::channel(QUEUE);
         let state = Arc::new(Mutex::new(state));
         let ledger = Ledger {

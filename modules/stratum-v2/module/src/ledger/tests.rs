@@ -2,6 +2,7 @@
 //! the repository's tests; here it is shown that whatever a write does, sums and log agree.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pool::AcceptedShare;
 
@@ -25,7 +26,7 @@ fn share(miner: &str, number: u64) -> AcceptedShare {
     }
 }
 
-async fn open(store: &Arc<MemoryStore>, log_length: u64) -> Ledger {
+async fn open<S: Store>(store: &Arc<S>, log_length: u64) -> Ledger {
     let options = LedgerOptions {
         log_length,
         max_value_bytes: 1_048_576,
@@ -237,4 +238,106 @@ async fn a_block_is_written_with_its_bytes_and_known_the_second_time() {
         (BlockState::Rejected, "high-hash", 1)
     );
     assert_eq!(store.trees.lock().unwrap()[MINERS].len(), 0);
+}
+
+/// One process at a storage: dead, it reaches it no more.
+struct Process {
+    store: Arc<MemoryStore>,
+    alive: AtomicBool,
+}
+
+impl Process {
+    fn of(store: &Arc<MemoryStore>) -> Arc<Self> {
+        let alive = AtomicBool::new(true);
+        Arc::new(Self {
+            store: store.clone(),
+            alive,
+        })
+    }
+}
+
+#[async_trait::async_trait]
+impl Store for Process {
+    async fn open_tree(&self, name: &'static str) -> Result<(), Fault> {
+        self.store.open_tree(name).await
+    }
+    async fn get(&self, tree: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        self.store.get(tree, key).await
+    }
+    async fn scan(&self, range: Range) -> Result<Vec<crate::ports::Entry>, Fault> {
+        self.store.scan(range).await
+    }
+    async fn write(&self, steps: Vec<crate::ports::Step>) -> Result<(), Fault> {
+        match self.alive.load(Ordering::Relaxed) {
+            true => self.store.write(steps).await,
+            false => Err(crate::memory::fault("SESSION_CLOSED", false)),
+        }
+    }
+}
+
+/// Repeatable randomness (xorshift64*).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16) % bound
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_writes_do_sums_and_log_agree_and_no_acknowledged_share_is_missing() {
+    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let seed = std::env::var("LEDGER_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or(clock.unwrap().as_nanos() as u64 | 1);
+    println!("LEDGER_SEED={seed}");
+    let mut random = Random(seed);
+    let store = Arc::new(MemoryStore::default());
+    let mut process = Process::of(&store);
+    let mut ledger = open(&process, 100_000).await;
+    let mut promised = std::collections::HashSet::new();
+    let mut number = 0;
+    for _ in 0..400 {
+        for _ in 0..random.below(3) {
+            let failure =
+                [Failure::Busy, Failure::Full, Failure::LostAnswer][random.below(3) as usize];
+            store.failures.lock().unwrap().push_back(failure);
+        }
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..random.below(20) {
+            number += 1;
+            let share = share(["a", "b", "c", "d", "e"][random.below(5) as usize], number);
+            let ledger = ledger.clone();
+            waiting.spawn(async move { (share.hash, ledger.accept(share).await) });
+        }
+        ledger.reject("a", "stale-share");
+        while let Some(outcome) = waiting.join_next().await {
+            if let (hash, Ok(())) = outcome.unwrap() {
+                promised.insert(hash.to_vec());
+            }
+        }
+        if random.below(10) == 0 {
+            // as by a kill: what was in memory is gone, and nothing of it is written any more
+            process.alive.store(false, Ordering::Relaxed);
+            store.failures.lock().unwrap().clear();
+            process = Process::of(&store);
+            ledger = open(&process, 100_000).await;
+            assert_eq!(ledger.disagreement(), None);
+        }
+    }
+    process.alive.store(false, Ordering::Relaxed);
+    store.failures.lock().unwrap().clear();
+    let ledger = open(&store, 100_000).await;
+    assert_eq!(ledger.disagreement(), None);
+    let kept = ledger.newest_shares(100_000).await.unwrap();
+    assert_eq!(kept.len() as u64, ledger.summary().totals.accepted);
+    let hashes: std::collections::HashSet<_> =
+        kept.iter().map(|share| share.record.hash.clone()).collect();
+    assert_eq!(hashes.len(), kept.len());
+    assert!(promised.is_subset(&hashes));
+    assert!(promised.len() > 1_000 && promised.len() < number as usize);
 }
