@@ -22,7 +22,12 @@ const CHECKS: Readonly<Record<string, readonly string[]>> = {
 
 /** Runs cargo with its output shown, and answers its exit code and what it printed. */
 function run(rust: Rust, args: readonly string[], target: string): Promise<{ code: number; text: string }> {
-  const env = { ...process.env, CARGO_TARGET_DIR: target, CARGO_INCREMENTAL: '0', CARGO_TERM_COLOR: 'never' };
+  const env = {
+    ...process.env,
+    CARGO_TARGET_DIR: target,
+    CARGO_INCREMENTAL: '0',
+    CARGO_PROFILE_DEV_DEBUG: 'line-tables-only',
+  };
   const child = spawn(rust.cargo, args, { cwd: WORKSPACE, env, stdio: ['ignore', 'pipe', 'inherit'] });
   let text = '';
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
