@@ -179,6 +179,8 @@ async fn accept_all(door: Arc<Door>, listener: TcpListener, ready: mpsc::Sender<
             continue;
         };
         door.counters.count_accepted();
+        // a socket of both families shows IPv4 peers as ::ffff:a.b.c.d, which nobody would look for
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         match Slot::take(&door, peer.ip()) {
             // refused before a byte is read; the socket closes with the scope
             Err(reason) => door.counters.count_closed(reason),
