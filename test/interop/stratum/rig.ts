@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { LogLevel } from '../../../gen/ts/modhost/v1/log.js';
 import { ModuleState } from '../../../gen/ts/modhost/v1/module_state.js';
+import { HostError } from '../../../src/contract/error.js';
 import { createSystemClock } from '../../../src/core/clock.js';
 import { createSilentLogger } from '../../../src/core/logger.js';
 import { createHost, type Host } from '../../../src/host/host.js';
@@ -26,6 +27,8 @@ export const TAG = 'modhost interop';
 const BLOCKS = 450;
 /** Longest wait for something that takes a moment, milliseconds. */
 const PATIENCE_MS = 30_000;
+/** Times that ports are chosen before it is given up. */
+const PORT_ATTEMPTS = 3;
 /** Pause between two looks, milliseconds. */
 const POLL_MS = 25;
 
@@ -70,6 +73,18 @@ export interface Rig {
 
 /** Starts everything and waits until the module is ready. */
 export async function startRig(options: RigOptions = {}): Promise<Rig> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await assemble(options);
+    } catch (error) {
+      // A port that was free when it was chosen may be somebody else's when the host opens it.
+      const isTaken = error instanceof HostError && error.reason === 'NETWORK_UNAVAILABLE';
+      if (!isTaken || attempt === PORT_ATTEMPTS) throw error;
+    }
+  }
+}
+
+async function assemble(options: RigOptions): Promise<Rig> {
   const dir = mkdtempSync(join(tmpdir(), 'sv-'));
   // the module's own user passes through
   await chmod(dir, 0o711);
