@@ -60,16 +60,22 @@ export async function cargoTarget(workspace: string, rust: Rust): Promise<string
     .map((name) => ({ path: join(shelf, name), used: statSync(join(shelf, name)).mtimeMs }))
     .sort((a, b) => b.used - a.used);
   for (const { path } of byAge.slice(KEPT_TARGETS)) rmSync(path, { recursive: true, force: true });
-  await forgetOtherCheckout(target, workspace, rust);
+  await forgetGoneCheckouts(target, workspace, rust);
   return target;
 }
 
-/** Removes what was compiled of the same crates in another checkout: cargo would keep it beside ours for ever. */
-async function forgetOtherCheckout(target: string, workspace: string, { cargo }: Rust): Promise<void> {
-  const note = join(target, 'checkout');
-  const known = existsSync(note) ? readFileSync(note, 'utf8') : workspace;
-  writeFileSync(note, workspace);
-  if (known === workspace) return;
+/**
+ * Removes what was compiled of the workspace's own crates once a checkout of it is gone: cargo keeps them apart by their
+ * place, and would keep those of every clone for ever.
+ */
+async function forgetGoneCheckouts(target: string, workspace: string, { cargo }: Rust): Promise<void> {
+  const note = join(target, 'checkouts');
+  const known = existsSync(note) ? readFileSync(note, 'utf8').split('\n').filter(Boolean) : [];
+  const here = new Set([...known, workspace]);
+  const gone = [...here].filter((path) => !existsSync(path));
+  for (const path of gone) here.delete(path);
+  writeFileSync(note, [...here].join('\n'));
+  if (gone.length === 0) return;
   const members = readdirSync(workspace).filter((name) => existsSync(join(workspace, name, 'Cargo.toml')));
   const packages = members.flatMap((member) => ['-p', packageName(join(workspace, member, 'Cargo.toml'))]);
   for (const profile of ['dev', 'release']) {
