@@ -18,12 +18,14 @@ import { createTerminal, seconds, type Terminal } from './terminal.js';
 import { testTools } from './test-tools.js';
 import { typescriptExample } from './typescript-example.js';
 
-const USAGE = `usage: npm run setup -- [--yes] [--ci]
+const USAGE = `usage: npm run setup -- [--yes] [--modules] [--ci]
 
-Installs the system packages that are missing, builds modhost and those modules whose toolchain is here.
+Installs the system packages that are missing, builds modhost and those examples whose toolchain is here.
 
   --yes   install missing packages without asking (bubblewrap and util-linux; python3-venv and golang-go
           with the languages they bring, so that the examples in Python and Go can be built)
+  --modules
+          also build the modules of modules/: Stratum V2, ten minutes where Rust is here (default when CI=true)
   --ci    also prepare what the tests need: btcd, Bitcoin Core's engine, a C compiler
           (default when CI=true)
   --help  print this
@@ -33,6 +35,7 @@ exit codes: 0 ready, 1 a build failed, 2 wrong usage or Node too old, 3 a requir
 /** What the words after `npm run setup --` ask for. */
 interface SetupOptions {
   yes: boolean;
+  modules: boolean;
   ci: boolean;
   help: boolean;
 }
@@ -40,8 +43,9 @@ interface SetupOptions {
 function readOptions(args: readonly string[], terminal: Terminal): SetupOptions | undefined {
   try {
     const flag = { type: 'boolean' } as const;
-    const { values } = parseArgs({ args: [...args], options: { yes: flag, ci: flag, help: flag } });
-    return { yes: values.yes ?? false, ci: values.ci ?? process.env.CI === 'true', help: values.help ?? false };
+    const { values } = parseArgs({ args: [...args], options: { yes: flag, modules: flag, ci: flag, help: flag } });
+    const ci = values.ci ?? process.env.CI === 'true';
+    return { yes: values.yes ?? false, modules: values.modules ?? ci, ci, help: values.help ?? false };
   } catch (error) {
     terminal.say(`${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`);
     return undefined;
@@ -78,7 +82,7 @@ async function setup(args: readonly string[], terminal: Terminal): Promise<numbe
     () => typescriptExample(root),
     () => pythonExample(root),
     () => goExample(root),
-    () => stratumModule(root),
+    ...(options.modules ? [() => stratumModule(root)] : []),
     ...(options.ci ? testTools(root).map((step) => () => step) : []),
   ];
   for (const step of steps) outcomes.push(await perform(await step(), terminal));
