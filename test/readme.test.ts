@@ -33,6 +33,8 @@ const PAGES = [
   'conformance/node-api/README.md',
   'test/README.md',
   'test/fresh-debian/README.md',
+  'modules/stratum-v2/README.md',
+  'modules/stratum-v2/API.md',
 ];
 
 const registry = createContractRegistry();

@@ -296,10 +296,10 @@ fn default_hashrate() -> u64 {
     10_000
 }
 fn default_connections() -> usize {
-    1_000
+    250
 }
 fn default_connections_per_ip() -> usize {
-    256
+    100
 }
 fn default_log() -> u64 {
     DEFAULT_LOG
