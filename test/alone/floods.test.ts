@@ -11,8 +11,8 @@ const { skip: skipGo } = requireToolchain('modules in Go', await goPresence());
 
 /** Pairs of a time with the flood and one without. */
 const PAIRS = 5;
-/** How long each flood lasts, all its pairs together: what the design names. */
-const FLOOD_S = Number(process.env.MODHOST_FLOOD_SECONDS ?? 20);
+/** How long each flood lasts, all its pairs together, seconds; MODHOST_FLOOD_SECONDS=20 is what the design names. */
+const FLOOD_S = Number(process.env.MODHOST_FLOOD_SECONDS ?? 10);
 /** How long a flood lasts in one pair, and the quiet time before it. */
 const ON_MS = (FLOOD_S * 1_000) / PAIRS;
 const OFF_MS = 1_000;
@@ -22,7 +22,7 @@ const SETTLE_MS = 200;
 const MOST_TIMES = 2;
 const MOST_MS = 50;
 /** What a session's large messages come to at most, MiB per second, with a margin: the pace that holds a flood of values. */
-const MOST_MIB_PER_SECOND = 40;
+const MOST_MIB_PER_SECOND = 25;
 
 /**
  * Every kind of flood, and one of the answers by which the host must have held it: reasons of RESOURCE_EXHAUSTED, lines
@@ -44,13 +44,16 @@ const FLOODS: Readonly<Record<string, RegExp>> = {
 
 const median = (numbers: readonly number[]): number => [...numbers].sort((a, b) => a - b)[numbers.length >> 1] ?? 0;
 
-/** The module that floods asks for no limits of its own: it has those that every module has. */
+/**
+ * The module that floods has the limits that every module has, but for its memory: what its own streams leave in it when
+ * they are given up without end can pass that, and a module that the kernel has ended floods nobody.
+ */
 describe.skipIf(skip || skipGo)('C159: one module floods, two others work', () => {
   let rig: FloodedHost;
   /** How many events each had published before the first flood. */
   const atFirst: Record<string, number> = {};
   beforeAll(async () => {
-    rig = await createFloodedHost();
+    rig = await createFloodedHost({ limits: 'memory_mb = 4096' });
     await untilHealthy(rig);
     for (const name of HEALTHY) atFirst[name] = numbers(name, 'published').length;
   }, 120_000);
