@@ -114,6 +114,13 @@ function flipsOf({ room, cursors, files }: Stored, count: number, seed: number):
   });
 }
 
+/** Whether a storage serves, lane by lane, no less than was answered for and no more than was written. */
+function lostNothingAnswered(outcome: string, answered: readonly number[], written: readonly number[]): boolean {
+  const served = /^wrong: ([\d,]+) instead/.exec(outcome)?.[1]?.split(',').map(Number);
+  if (served?.length !== answered.length) return false;
+  return served.every((step, lane) => step >= (answered[lane] ?? 0) && step <= (written[lane] ?? 0));
+}
+
 const bad = (damages: readonly Damage[], outcomes: readonly string[]): string[] =>
   outcomes.flatMap((outcome, index) => {
     const { file, offset, flip } = damages[index] as Damage;
@@ -135,7 +142,11 @@ describe('damaged files', () => {
       ...flipsOf({ ...killed, cursors: real }, FLIPS / 2, SEED + 1),
     ];
     const half = damages.length / 2;
-    const outcomes = (await Promise.all([outcomesOf(damages.slice(0, half)), outcomesOf(damages.slice(half))])).flat();
+    const answers = (await Promise.all([outcomesOf(damages.slice(0, half)), outcomesOf(damages.slice(half))])).flat();
+    // what the killed one had on the disk and had not answered for may go with the damage: nobody was told of it
+    const outcomes = answers.map((outcome, index) =>
+      index >= half && lostNothingAnswered(outcome, killed.cursors, real) ? 'harmless' : outcome,
+    );
     expect(bad(damages, outcomes), `seed ${SEED}`).toEqual([]);
     const found = outcomes.filter((outcome) => outcome === 'found').length;
     process.stderr.write(`flips: ${found} found, ${outcomes.length - found} harmless\n`);
